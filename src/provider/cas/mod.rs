@@ -1,0 +1,8 @@
+//! The Xet content-addressed store: own streaming data path on the official format crates. The only place that names xet
+//! crates.
+
+pub mod access;
+pub mod client;
+
+pub use access::{AccessSource, CasAccess, Scope};
+pub use client::{CasClient, CasConfig};

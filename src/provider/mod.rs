@@ -1,0 +1,3 @@
+//! To come.
+pub mod cas;
+pub mod hub;

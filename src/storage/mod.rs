@@ -1,0 +1,44 @@
+//! The vocabulary that every other part of hugbucket speaks: what can be asked of object storage, by whom, about what,
+//! and what can come back.
+//!
+//! Nothing in here does I/O, and nothing in here knows S3, FTP, the Hub, or Xet. The adapters translate their protocols
+//! into these types, the layers decide over them, and the provider acts on them.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`operation`] | one struct per operation, and the table that declares them all |
+//! | [`request`] | who asks ([`Credentials`] → [`Principal`] → [`Tenant`]) and the envelope at the tower boundary |
+//! | [`gateway`] | the typed façade that the adapters call |
+//! | [`name`] | bucket names, keys, namespaces, content hashes: checked once, trusted afterwards |
+//! | [`object`] | what is known of buckets and objects |
+//! | [`body`], [`payload`], [`checksum`] | byte streams, and how a client vouches for them |
+//! | [`range`], [`condition`] | byte ranges and preconditions |
+//! | [`error`] | the one error type, with its retry class |
+
+pub mod body;
+pub mod checksum;
+pub mod condition;
+pub mod error;
+pub mod gateway;
+pub mod name;
+pub mod object;
+pub mod operation;
+pub mod payload;
+pub mod range;
+pub mod request;
+pub mod secret;
+
+pub use body::{ByteStream, Guarded};
+pub use checksum::{Checksum, ChecksumAlgorithm, Digester};
+pub use condition::{EtagMatch, ReadConditions};
+pub use error::{Retry, SignatureMismatch, StorageError};
+pub use gateway::{Gateway, StorageService, StorageStack};
+pub use name::{BucketId, BucketName, ContentHash, Namespace, ObjectKey, PartNumber, UploadId};
+pub use object::{BucketInfo, ListEntry, ObjectInfo, ObjectMetadata, ObjectSummary, Visibility};
+pub use operation::*;
+pub use payload::{ExpectedChecksum, Integrity, MeasuredDigests, Payload};
+pub use range::{ByteRange, ResolvedRange};
+pub use request::{
+    Credentials, Guards, Principal, Protocol, RequestContext, Rights, StorageRequest, Tenant,
+};
+pub use secret::Secret;

@@ -1,0 +1,114 @@
+//! What is known of buckets and objects.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use crate::storage::name::{BucketName, ContentHash, ObjectKey};
+
+/// Who may read a bucket on the Hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visibility {
+    /// Only those with access to the namespace.
+    Private,
+    /// Everybody.
+    Public,
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketInfo {
+    /// The bucket's name without its namespace.
+    pub name: BucketName,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+    /// Who may read it.
+    pub visibility: Visibility,
+}
+
+/// Everything about an object but its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The key.
+    pub key: ObjectKey,
+    /// Size in bytes.
+    pub size: u64,
+    /// Xet hash of the content; the source of the entity tag.
+    pub hash: ContentHash,
+    /// When the Hub registered this content (`uploadedAt`): S3's Last-Modified.
+    pub last_modified: OffsetDateTime,
+    /// The file's own modification time, where the writer gave one (`mtime`).
+    pub mtime: Option<OffsetDateTime>,
+    /// Headers and user metadata.
+    pub metadata: ObjectMetadata,
+    /// Whether a sidecar file exists for this key, current or stale.
+    pub has_sidecar: bool,
+}
+
+impl ObjectInfo {
+    /// Returns the entity tag without quotes.
+    pub fn etag(&self) -> String {
+        self.hash.etag()
+    }
+}
+
+/// The headers that a writer attaches to an object. All empty by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ObjectMetadata {
+    /// `Content-Type`; the Hub keeps it natively.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// `Cache-Control`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<String>,
+    /// `Content-Disposition`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_disposition: Option<String>,
+    /// `Content-Encoding`, without `aws-chunked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    /// `Content-Language`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_language: Option<String>,
+    /// `Expires`, as the client wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// User metadata: names in lower case without `x-amz-meta-`. A client's `mtime` lies here too, exactly as written.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub user: BTreeMap<String, String>,
+}
+
+/// A line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListEntry {
+    /// An object, or a directory marker (its key ends in `/`).
+    Object(ObjectSummary),
+    /// A common prefix, with its trailing delimiter.
+    Prefix(String),
+}
+
+impl ListEntry {
+    /// Returns the text that listings are ordered by: the key or the prefix.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Object(object) => &object.key,
+            Self::Prefix(prefix) => prefix,
+        }
+    }
+}
+
+/// What a listing tells of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectSummary {
+    /// The key; a plain text, since objects written past this gateway may have keys that it would not create.
+    pub key: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Xet hash of the content.
+    pub hash: ContentHash,
+    /// When the Hub registered this content.
+    pub last_modified: OffsetDateTime,
+    /// The file's own modification time, where the writer gave one.
+    pub mtime: Option<OffsetDateTime>,
+}

@@ -1,0 +1,530 @@
+//! The operations: one struct each, and one table that declares them all.
+//!
+//! A new operation is a struct, an output, and a line in [`operations!`]; the compiler then names every match that has to
+//! know about it.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::storage::body::ByteStream;
+use crate::storage::condition::ReadConditions;
+use crate::storage::error::StorageError;
+use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber, UploadId};
+use crate::storage::object::{BucketInfo, ListEntry, ObjectInfo, ObjectMetadata, Visibility};
+use crate::storage::payload::Payload;
+use crate::storage::range::{ByteRange, ResolvedRange};
+
+/// What an operation does to the namespace; rights are checked against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reads an object or its metadata.
+    Read,
+    /// Creates, replaces, or removes objects.
+    Write,
+    /// Enumerates objects or buckets.
+    List,
+    /// Creates or deletes buckets.
+    Admin,
+}
+
+/// An operation with its own output type.
+pub trait Operation: Into<AnyOperation> {
+    /// What it returns.
+    type Output: TryFrom<AnyOutput, Error = AnyOutput>;
+}
+
+macro_rules! operations {
+    ($( $operation:ident => $output:ident, idempotent: $idempotent:literal, access: $access:ident, name: $name:literal; )*) => {
+        /// Any operation: what crosses the tower boundary.
+        #[derive(Debug)]
+        pub enum AnyOperation {
+            $( #[doc = concat!("See [`", stringify!($operation), "`].")] $operation($operation), )*
+        }
+
+        /// Any output, tagged with the operation that it answers.
+        #[derive(Debug)]
+        pub enum AnyOutput {
+            $( #[doc = concat!("Answers [`", stringify!($operation), "`].")] $operation($output), )*
+        }
+
+        impl AnyOperation {
+            /// The names of all operations, for metrics that exist from the start.
+            pub const NAMES: &[&str] = &[$( $name ),*];
+
+            /// Returns the operation's name: `PascalCase`, a closed set.
+            pub fn name(&self) -> &'static str {
+                match self { $( Self::$operation(_) => $name, )* }
+            }
+
+            /// Reports whether doing it twice leaves the same state and gives the same answer, and no body is used up.
+            pub fn is_idempotent(&self) -> bool {
+                match self { $( Self::$operation(_) => $idempotent, )* }
+            }
+
+            /// Returns what the operation does to the namespace.
+            pub fn access(&self) -> Access {
+                match self { $( Self::$operation(_) => Access::$access, )* }
+            }
+        }
+
+        impl AnyOutput {
+            /// Returns the name of the operation that it answers.
+            pub fn name(&self) -> &'static str {
+                match self { $( Self::$operation(_) => $name, )* }
+            }
+        }
+
+        $(
+            impl From<$operation> for AnyOperation {
+                fn from(operation: $operation) -> Self { Self::$operation(operation) }
+            }
+
+            impl TryFrom<AnyOutput> for $output {
+                type Error = AnyOutput;
+
+                fn try_from(output: AnyOutput) -> Result<Self, AnyOutput> {
+                    match output { AnyOutput::$operation(output) => Ok(output), other => Err(other) }
+                }
+            }
+
+            impl Operation for $operation { type Output = $output; }
+        )*
+    };
+}
+
+operations! {
+    // operation     => output,             idempotent,        access,        name
+    ListBuckets      => BucketList,         idempotent: true,  access: List,  name: "ListBuckets";
+    CreateBucket     => BucketCreated,      idempotent: false, access: Admin, name: "CreateBucket";
+    HeadBucket       => BucketFound,        idempotent: true,  access: List,  name: "HeadBucket";
+    DeleteBucket     => BucketDeleted,      idempotent: false, access: Admin, name: "DeleteBucket";
+    ListObjects      => ObjectPage,         idempotent: true,  access: List,  name: "ListObjects";
+    HeadObject       => ObjectFound,        idempotent: true,  access: Read,  name: "HeadObject";
+    GetObject        => ObjectData,         idempotent: true,  access: Read,  name: "GetObject";
+    PutObject        => ObjectWritten,      idempotent: false, access: Write, name: "PutObject";
+    CopyObject       => ObjectCopied,       idempotent: false, access: Write, name: "CopyObject";
+    DeleteObject     => ObjectDeleted,      idempotent: false, access: Write, name: "DeleteObject";
+    DeleteObjects    => ObjectsDeleted,     idempotent: false, access: Write, name: "DeleteObjects";
+    CreateUpload     => UploadCreated,      idempotent: false, access: Write, name: "CreateMultipartUpload";
+    UploadPart       => PartUploaded,       idempotent: false, access: Write, name: "UploadPart";
+    CompleteUpload   => UploadCompleted,    idempotent: false, access: Write, name: "CompleteMultipartUpload";
+    AbortUpload      => UploadAborted,      idempotent: false, access: Write, name: "AbortMultipartUpload";
+}
+
+impl AnyOperation {
+    /// Returns a copy of an idempotent operation; `None` for all others, which the retry layer must not repeat.
+    pub fn try_clone(&self) -> Option<Self> {
+        match self {
+            Self::ListBuckets(operation) => Some(operation.clone().into()),
+            Self::HeadBucket(operation) => Some(operation.clone().into()),
+            Self::ListObjects(operation) => Some(operation.clone().into()),
+            Self::HeadObject(operation) => Some(operation.clone().into()),
+            Self::GetObject(operation) => Some(operation.clone().into()),
+            Self::CreateBucket(_)
+            | Self::DeleteBucket(_)
+            | Self::PutObject(_)
+            | Self::CopyObject(_)
+            | Self::DeleteObject(_)
+            | Self::DeleteObjects(_)
+            | Self::CreateUpload(_)
+            | Self::UploadPart(_)
+            | Self::CompleteUpload(_)
+            | Self::AbortUpload(_) => None,
+        }
+    }
+
+    /// Returns the body that the client sends with this operation, if it has one.
+    pub fn payload_mut(&mut self) -> Option<&mut Payload> {
+        match self {
+            Self::PutObject(operation) => Some(&mut operation.payload),
+            Self::UploadPart(operation) => Some(&mut operation.payload),
+            _ => None,
+        }
+    }
+
+    /// Returns the bucket that the operation names, if it names one.
+    pub fn bucket(&self) -> Option<&BucketName> {
+        match self {
+            Self::ListBuckets(_) => None,
+            Self::CreateBucket(operation) => Some(&operation.bucket),
+            Self::HeadBucket(operation) => Some(&operation.bucket),
+            Self::DeleteBucket(operation) => Some(&operation.bucket),
+            Self::ListObjects(operation) => Some(&operation.bucket),
+            Self::HeadObject(operation) => Some(&operation.bucket),
+            Self::GetObject(operation) => Some(&operation.bucket),
+            Self::PutObject(operation) => Some(&operation.bucket),
+            Self::CopyObject(operation) => Some(&operation.bucket),
+            Self::DeleteObject(operation) => Some(&operation.bucket),
+            Self::DeleteObjects(operation) => Some(&operation.bucket),
+            Self::CreateUpload(operation) => Some(&operation.bucket),
+            Self::UploadPart(operation) => Some(&operation.bucket),
+            Self::CompleteUpload(operation) => Some(&operation.bucket),
+            Self::AbortUpload(operation) => Some(&operation.bucket),
+        }
+    }
+}
+
+impl AnyOutput {
+    /// Returns the body that goes to the client, if the output has one.
+    pub fn body_mut(&mut self) -> Option<&mut ByteStream> {
+        match self {
+            Self::GetObject(output) => Some(&mut output.body),
+            _ => None,
+        }
+    }
+
+    /// Replaces the body that goes to the client, if the output has one.
+    #[must_use]
+    pub fn map_body(mut self, wrap: impl FnOnce(ByteStream) -> ByteStream) -> Self {
+        if let Some(body) = self.body_mut() {
+            *body = wrap(std::mem::replace(body, ByteStream::empty()));
+        }
+        self
+    }
+}
+
+// === buckets ===
+
+/// Lists the tenant's buckets.
+#[derive(Debug, Clone)]
+pub struct ListBuckets {}
+
+/// All buckets of the namespace, by name in byte order.
+#[derive(Debug, Clone)]
+pub struct BucketList {
+    /// The namespace that owns them.
+    pub owner: String,
+    /// The buckets.
+    pub buckets: Vec<BucketInfo>,
+}
+
+/// Creates a bucket. Creating one's own bucket again succeeds and changes nothing.
+///
+/// Errors: `InvalidBucketName`, `BucketAlreadyExists` (somebody else's).
+#[derive(Debug, Clone)]
+pub struct CreateBucket {
+    /// Its name.
+    pub bucket: BucketName,
+    /// Who may read it; `None` for the configured default.
+    pub visibility: Option<Visibility>,
+}
+
+/// The bucket exists now.
+#[derive(Debug, Clone)]
+pub struct BucketCreated {}
+
+/// Looks a bucket up. Errors: `NoSuchBucket`.
+#[derive(Debug, Clone)]
+pub struct HeadBucket {
+    /// Its name.
+    pub bucket: BucketName,
+}
+
+/// The bucket.
+#[derive(Debug, Clone)]
+pub struct BucketFound {
+    /// What is known of it.
+    pub info: BucketInfo,
+}
+
+/// Deletes an empty bucket. A bucket that holds nothing but hugbucket's hidden state counts as empty.
+///
+/// Errors: `NoSuchBucket`, `BucketNotEmpty`.
+#[derive(Debug, Clone)]
+pub struct DeleteBucket {
+    /// Its name.
+    pub bucket: BucketName,
+}
+
+/// The bucket is gone.
+#[derive(Debug, Clone)]
+pub struct BucketDeleted {}
+
+// === listings ===
+
+/// Lists objects in UTF-8 byte order of their keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListObjects {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// Only keys with this prefix; empty for all.
+    pub prefix: String,
+    /// Rolls keys up to the first occurrence of this text after the prefix; never empty.
+    pub delimiter: Option<String>,
+    /// Where to begin.
+    pub start: ListStart,
+    /// At most this many entries, objects and common prefixes together, 0 to 1,000.
+    pub max_entries: usize,
+}
+
+/// Where a listing begins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListStart {
+    /// At the first key.
+    Beginning,
+    /// At the first entry after this key or common prefix (`start-after`, `marker`).
+    After(String),
+    /// Where an earlier page ended: a token from [`ObjectPage::next`].
+    Token(String),
+}
+
+/// A page of a listing.
+#[derive(Debug, Clone)]
+pub struct ObjectPage {
+    /// In byte order of [`ListEntry::name`].
+    pub entries: Vec<ListEntry>,
+    /// A printable token for the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+// === reads ===
+
+/// Looks an object up. Errors: `NoSuchKey`, `NoSuchBucket`, `PreconditionFailed`, `NotModified`.
+#[derive(Debug, Clone)]
+pub struct HeadObject {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// Preconditions.
+    pub conditions: ReadConditions,
+}
+
+/// The object.
+#[derive(Debug, Clone)]
+pub struct ObjectFound {
+    /// What is known of it; shared with the file-info cache.
+    pub info: Arc<ObjectInfo>,
+}
+
+/// Reads an object or a range of it. Errors: as [`HeadObject`], and `InvalidRange`.
+#[derive(Debug, Clone)]
+pub struct GetObject {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// The range wanted; `None` for the whole object.
+    pub range: Option<ByteRange>,
+    /// Preconditions.
+    pub conditions: ReadConditions,
+    /// The object as the cache layer resolved it; adapters leave it `None`, and without it the provider looks it up.
+    pub resolved: Option<Arc<ObjectInfo>>,
+}
+
+/// An object's bytes on their way out.
+#[derive(Debug)]
+pub struct ObjectData {
+    /// What is known of the object.
+    pub info: Arc<ObjectInfo>,
+    /// The range that the body holds; `None` for the whole object.
+    pub range: Option<ResolvedRange>,
+    /// The bytes; its length is known.
+    pub body: ByteStream,
+}
+
+// === writes ===
+
+/// Stores an object; the whole body or nothing.
+#[derive(Debug)]
+pub struct PutObject {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// The bytes, and what the client vouches for.
+    pub payload: Payload,
+    /// Headers to keep.
+    pub metadata: ObjectMetadata,
+}
+
+/// The object as it is stored now.
+#[derive(Debug, Clone)]
+pub struct ObjectWritten {
+    /// Size in bytes.
+    pub size: u64,
+    /// Xet hash of the content.
+    pub hash: ContentHash,
+}
+
+/// Copies an object by its hash; no byte of it is read.
+#[derive(Debug, Clone)]
+pub struct CopyObject {
+    /// The bucket to copy from.
+    pub source_bucket: BucketName,
+    /// The key to copy from.
+    pub source_key: ObjectKey,
+    /// Preconditions on the source.
+    pub source_conditions: ReadConditions,
+    /// The bucket to copy to.
+    pub bucket: BucketName,
+    /// The key to copy to.
+    pub key: ObjectKey,
+    /// New metadata; `None` copies the source's.
+    pub replace_metadata: Option<ObjectMetadata>,
+}
+
+/// The copy.
+#[derive(Debug, Clone)]
+pub struct ObjectCopied {
+    /// Xet hash of the content.
+    pub hash: ContentHash,
+    /// When the copy was registered.
+    pub last_modified: OffsetDateTime,
+}
+
+/// Deletes an object. Deleting what does not exist succeeds.
+#[derive(Debug, Clone)]
+pub struct DeleteObject {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+}
+
+/// The object is gone.
+#[derive(Debug, Clone)]
+pub struct ObjectDeleted {}
+
+/// Deletes up to 1,000 objects.
+#[derive(Debug, Clone)]
+pub struct DeleteObjects {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The keys.
+    pub keys: Vec<ObjectKey>,
+}
+
+/// One verdict for each key of the request, in its order.
+#[derive(Debug, Clone)]
+pub struct ObjectsDeleted {
+    /// The verdicts.
+    pub verdicts: Vec<Result<(), StorageError>>,
+}
+
+// === multipart ===
+
+/// Begins a multipart upload.
+#[derive(Debug, Clone)]
+pub struct CreateUpload {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key that the completed object will have.
+    pub key: ObjectKey,
+    /// Headers to keep.
+    pub metadata: ObjectMetadata,
+}
+
+/// The upload may take parts now.
+#[derive(Debug, Clone)]
+pub struct UploadCreated {
+    /// Its id.
+    pub upload_id: UploadId,
+}
+
+/// Stores one part. A part sent again replaces the earlier one.
+#[derive(Debug)]
+pub struct UploadPart {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key given at the beginning.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload_id: UploadId,
+    /// Which part.
+    pub part_number: PartNumber,
+    /// The bytes, and what the client vouches for.
+    pub payload: Payload,
+}
+
+/// The part is durable now.
+#[derive(Debug, Clone)]
+pub struct PartUploaded {
+    /// Xet hash of the part's content; its entity tag has the same form as an object's.
+    pub hash: ContentHash,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Joins parts into an object, by reference: no byte is uploaded again.
+///
+/// Errors: `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`.
+#[derive(Debug, Clone)]
+pub struct CompleteUpload {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key given at the beginning.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload_id: UploadId,
+    /// The parts in the order given by the client.
+    pub parts: Vec<NamedPart>,
+}
+
+/// A part as a completion names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPart {
+    /// Its number.
+    pub part_number: PartNumber,
+    /// Its entity tag without quotes.
+    pub etag: String,
+}
+
+/// The object exists now.
+#[derive(Debug, Clone)]
+pub struct UploadCompleted {
+    /// Xet hash of the whole content.
+    pub hash: ContentHash,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Discards an upload and its parts. Errors: `NoSuchUpload`.
+#[derive(Debug, Clone)]
+pub struct AbortUpload {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key given at the beginning.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload_id: UploadId,
+}
+
+/// The upload is gone.
+#[derive(Debug, Clone)]
+pub struct UploadAborted {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_idempotent_operations_clone() {
+        let bucket = BucketName::new("b").unwrap();
+        let key = ObjectKey::new("k").unwrap();
+        let put = PutObject {
+            bucket: bucket.clone(),
+            key: key.clone(),
+            payload: Payload::unchecked(ByteStream::empty()),
+            metadata: ObjectMetadata::default(),
+        };
+        let delete = DeleteObject {
+            bucket: bucket.clone(),
+            key: key.clone(),
+        };
+        let head = HeadObject {
+            bucket,
+            key,
+            conditions: ReadConditions::default(),
+        };
+        for operation in [AnyOperation::from(put), delete.into(), head.into()] {
+            assert_eq!(
+                operation.try_clone().is_some(),
+                operation.is_idempotent(),
+                "{}",
+                operation.name()
+            );
+        }
+    }
+}

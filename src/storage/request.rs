@@ -1,0 +1,171 @@
+//! The envelope at the tower boundary, and who is calling.
+//!
+//! Identity is a type parameter: an adapter builds a `StorageRequest<Credentials>`, the auth layer calls on with a
+//! `StorageRequest<Principal>`, the namespace layer with a `StorageRequest<Tenant>`, and the provider accepts only the
+//! last. Forgetting a layer does not compile.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::sigv4::Evidence;
+use crate::storage::name::{BucketId, BucketName, Namespace};
+use crate::storage::operation::AnyOperation;
+use crate::storage::secret::Secret;
+
+/// The protocol a request came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// The S3 listener.
+    S3,
+    /// The FTP listener.
+    Ftp,
+}
+
+impl Protocol {
+    /// Returns the label for metrics and spans.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Ftp => "ftp",
+        }
+    }
+}
+
+/// What every layer may know of a request besides its operation.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// Id shown to the client and in the logs: 32 hex digits.
+    pub request_id: Arc<str>,
+    /// The protocol it came by.
+    pub protocol: Protocol,
+    /// The client's address, as far as known.
+    pub peer: Option<IpAddr>,
+}
+
+impl RequestContext {
+    /// Starts the context of a new request with a fresh id.
+    pub fn new(protocol: Protocol, peer: Option<IpAddr>) -> Self {
+        let request_id = hex::encode(rand::random::<[u8; 16]>()).into();
+        Self {
+            request_id,
+            protocol,
+            peer,
+        }
+    }
+}
+
+/// An operation on its way through the stack. `C` says who is calling and how sure we are.
+#[derive(Debug)]
+pub struct StorageRequest<C> {
+    /// Id, protocol, peer.
+    pub context: RequestContext,
+    /// [`Credentials`] (claimed), [`Principal`] (verified), or [`Tenant`] (verified and scoped).
+    pub caller: C,
+    /// What is asked.
+    pub operation: AnyOperation,
+    /// Values that must live as long as the operation's effects may still come.
+    pub guards: Guards,
+}
+
+/// Values that layers attach to a request, and that live until the operation can have no further effect.
+///
+/// A write may outlive its caller: once all its bytes are in, it runs to completion in a task of its own. Whoever carries
+/// it out takes the guards along and drops them when the outcome is known. The cache layer relies on it: its guard evicts
+/// on drop, so that a commit that lands after its caller left is still seen.
+#[derive(Default)]
+pub struct Guards(Vec<Box<dyn Send + Sync>>);
+
+impl Guards {
+    /// Attaches a value.
+    pub fn push(&mut self, guard: impl Send + Sync + 'static) {
+        self.0.push(Box::new(guard));
+    }
+}
+
+impl std::fmt::Debug for Guards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Guards({})", self.0.len())
+    }
+}
+
+impl<C> StorageRequest<C> {
+    /// Replaces the caller, and with it the request's type.
+    pub fn with_caller<D>(self, caller: D) -> StorageRequest<D> {
+        StorageRequest {
+            context: self.context,
+            caller,
+            operation: self.operation,
+            guards: self.guards,
+        }
+    }
+}
+
+/// Who a client claims to be. Nothing is proven yet.
+#[derive(Debug)]
+pub enum Credentials {
+    /// No claim.
+    Anonymous,
+    /// A request signed with AWS Signature Version 4: what was received, canonicalised, without any secret.
+    SigV4(Box<Evidence>),
+    /// A user name and password.
+    Password {
+        /// The claimed name.
+        user: String,
+        /// The claimed password.
+        password: Secret,
+    },
+}
+
+/// Who a client is: proven by the auth layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// Access key id or user name; fit for logs.
+    pub id: Arc<str>,
+    /// What it may do.
+    pub rights: Rights,
+}
+
+/// What a principal may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Everything in its namespace.
+    All,
+    /// Reading and listing only.
+    ReadOnly,
+}
+
+/// A principal together with the namespace and the Hub token it works with.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Who.
+    pub principal: Principal,
+    /// The namespace whose buckets it sees under their bare names.
+    pub namespace: Namespace,
+    /// Further namespaces, whose buckets it names `<namespace>.<bucket>`. Empty by default.
+    pub extra_namespaces: Arc<[Namespace]>,
+    /// The Hub token its upstream calls carry.
+    pub hub_token: Secret,
+}
+
+impl Tenant {
+    /// Returns the full id of a bucket that the tenant names.
+    ///
+    /// `<namespace>.<bucket>` names a bucket of one of the extra namespaces; any other dotted name is the name of an
+    /// ordinary bucket.
+    pub fn bucket(&self, name: &BucketName) -> BucketId {
+        let elsewhere = name.as_str().split_once('.').and_then(|(namespace, rest)| {
+            let namespace = self
+                .extra_namespaces
+                .iter()
+                .find(|extra| extra.as_str() == namespace)?;
+            Some(BucketId {
+                namespace: namespace.clone(),
+                name: BucketName::new(rest).ok()?,
+            })
+        });
+        elsewhere.unwrap_or_else(|| BucketId {
+            namespace: self.namespace.clone(),
+            name: name.clone(),
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! What the process tells about itself: metrics, logs, traces, and the admin listener.
+
+pub mod metrics;
+
+pub use metrics::{CacheName, CacheResult, Metrics, Upstream};
