@@ -1,8 +1,12 @@
 //! The client of the CAS: what all its calls share.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+
+use crate::storage::StorageError;
 use crate::telemetry::Metrics;
 
 /// Limits of the data path.
@@ -37,19 +41,59 @@ impl Default for CasConfig {
 
 /// Reads from and writes to the CAS. Clones share connections, caches, and budgets.
 #[derive(Debug, Clone)]
-pub struct CasClient(Arc<Shared>);
+pub struct CasClient(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
-    #[expect(dead_code, reason = "the data path reads it")]
-    config: CasConfig,
-    #[expect(dead_code, reason = "the data path reads it")]
-    metrics: Metrics,
+pub(super) struct Shared {
+    pub(super) config: CasConfig,
+    pub(super) metrics: Metrics,
+    pub(super) http: Chains,
+}
+
+/// The HTTP chains over one pool of connections.
+pub(super) struct Chains {
+    /// Calls to the CAS API that may be sent again: bodiless ones, and those whose body is in memory.
+    pub(super) api: ClientWithMiddleware,
+    /// Calls to the CAS API whose body streams: the caller rebuilds and repeats them.
+    pub(super) api_once: ClientWithMiddleware,
+    /// Reads from the storage behind signed URLs.
+    pub(super) storage: ClientWithMiddleware,
+    /// Writes to the storage behind signed URLs: the caller rebuilds and repeats them.
+    pub(super) storage_once: ClientWithMiddleware,
+}
+
+impl fmt::Debug for Chains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chains")
+    }
 }
 
 impl CasClient {
     /// Creates a client with empty caches.
-    pub fn new(config: CasConfig, metrics: Metrics) -> Self {
-        Self(Arc::new(Shared { config, metrics }))
+    ///
+    /// Errors: [`StorageError::Internal`] if the TLS stack cannot be set up.
+    pub fn new(config: CasConfig, metrics: Metrics) -> Result<Self, StorageError> {
+        Ok(Self(Arc::new(Shared {
+            config,
+            metrics,
+            http: Chains::new()?,
+        })))
+    }
+}
+
+impl Chains {
+    fn new() -> Result<Self, StorageError> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| StorageError::internal(format!("HTTP client: {error}")))?;
+        let chain = || ClientBuilder::new(base.clone()).build();
+        Ok(Self {
+            api: chain(),
+            api_once: chain(),
+            storage: chain(),
+            storage_once: chain(),
+        })
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod client;
+mod error;
 
 pub use access::{AccessSource, CasAccess, Scope};
 pub use client::{CasClient, CasConfig};
