@@ -163,6 +163,27 @@ impl AnyOperation {
             Self::AbortUpload(operation) => Some(&operation.bucket),
         }
     }
+
+    /// Returns the one object that the operation is about, if it is about one: for a copy, the destination.
+    pub fn key(&self) -> Option<&ObjectKey> {
+        match self {
+            Self::HeadObject(operation) => Some(&operation.key),
+            Self::GetObject(operation) => Some(&operation.key),
+            Self::PutObject(operation) => Some(&operation.key),
+            Self::CopyObject(operation) => Some(&operation.key),
+            Self::DeleteObject(operation) => Some(&operation.key),
+            Self::CreateUpload(operation) => Some(&operation.key),
+            Self::UploadPart(operation) => Some(&operation.key),
+            Self::CompleteUpload(operation) => Some(&operation.key),
+            Self::AbortUpload(operation) => Some(&operation.key),
+            Self::ListBuckets(_)
+            | Self::CreateBucket(_)
+            | Self::HeadBucket(_)
+            | Self::DeleteBucket(_)
+            | Self::ListObjects(_)
+            | Self::DeleteObjects(_) => None,
+        }
+    }
 }
 
 impl AnyOutput {

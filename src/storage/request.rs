@@ -40,6 +40,8 @@ pub struct RequestContext {
     pub protocol: Protocol,
     /// The client's address, as far as known.
     pub peer: Option<IpAddr>,
+    /// The `traceparent` header as it came (W3C Trace Context), so that the client's trace goes on here.
+    pub trace_parent: Option<Arc<str>>,
 }
 
 impl RequestContext {
@@ -50,6 +52,7 @@ impl RequestContext {
             request_id,
             protocol,
             peer,
+            trace_parent: None,
         }
     }
 }
