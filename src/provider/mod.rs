@@ -1,3 +1,4 @@
 //! To come.
 pub mod cas;
+pub mod http;
 pub mod hub;
