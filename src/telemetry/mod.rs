@@ -2,4 +2,4 @@
 
 pub mod metrics;
 
-pub use metrics::{CacheName, CacheResult, Metrics, Upstream};
+pub use metrics::{AuthFailure, CacheName, CacheResult, Metrics, Status, Upstream};

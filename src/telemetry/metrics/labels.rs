@@ -1,0 +1,161 @@
+//! Closed label sets. Nothing in here can grow with keys, users, or addresses.
+
+/// An upstream that hugbucket calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upstream {
+    /// The Hub's REST API.
+    Hub,
+    /// The Xet content-addressed store's API.
+    Cas,
+    /// The storage behind signed URLs.
+    Xorb,
+}
+
+impl Upstream {
+    /// All upstreams.
+    pub const ALL: [Self; 3] = [Self::Hub, Self::Cas, Self::Xorb];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hub => "hub",
+            Self::Cas => "cas",
+            Self::Xorb => "xorb",
+        }
+    }
+}
+
+/// A cache with series of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheName {
+    /// Decoded chunks.
+    Xorb,
+    /// File info.
+    FileInfo,
+    /// Reconstruction plans.
+    Reconstruction,
+    /// Xet tokens.
+    Token,
+    /// Pages of listings under way.
+    Listing,
+}
+
+impl CacheName {
+    /// All caches.
+    pub const ALL: [Self; 5] = [
+        Self::Xorb,
+        Self::FileInfo,
+        Self::Reconstruction,
+        Self::Token,
+        Self::Listing,
+    ];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xorb => "xorb",
+            Self::FileInfo => "file_info",
+            Self::Reconstruction => "reconstruction",
+            Self::Token => "token",
+            Self::Listing => "listing",
+        }
+    }
+}
+
+/// What a cache said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheResult {
+    /// It was there.
+    Hit,
+    /// It was fetched.
+    Miss,
+    /// Somebody else was fetching it, and the result was shared.
+    Coalesced,
+    /// The cache was not asked.
+    Bypass,
+}
+
+impl CacheResult {
+    /// All results.
+    pub const ALL: [Self; 4] = [Self::Hit, Self::Miss, Self::Coalesced, Self::Bypass];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Coalesced => "coalesced",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// Why a caller was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthFailure {
+    /// The access key id or the user name is unknown, or there was none.
+    NoSuchKey,
+    /// The signature is not the one that the secret gives, or is malformed.
+    BadSignature,
+    /// The presigned URL has expired.
+    Expired,
+    /// The request's time differs too much from ours.
+    ClockSkew,
+    /// The password is wrong.
+    BadPassword,
+    /// The caller is known, but may not do this.
+    Forbidden,
+    /// Too many failures from one address.
+    Throttled,
+}
+
+impl AuthFailure {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::NoSuchKey,
+        Self::BadSignature,
+        Self::Expired,
+        Self::ClockSkew,
+        Self::BadPassword,
+        Self::Forbidden,
+        Self::Throttled,
+    ];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoSuchKey => "no_such_key",
+            Self::BadSignature => "bad_signature",
+            Self::Expired => "expired",
+            Self::ClockSkew => "clock_skew",
+            Self::BadPassword => "bad_password",
+            Self::Forbidden => "forbidden",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
+/// How a request ended, as far as blame goes. Alerts on the error ratio look at `server_error` only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It was answered as asked, not-modified answers included.
+    Ok,
+    /// The client asked for something that cannot be, or left early.
+    ClientError,
+    /// The gateway or an upstream could not do it.
+    ServerError,
+}
+
+impl Status {
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+        }
+    }
+}
+
+/// The protocols that requests come by.
+pub(super) const PROTOCOLS: [&str; 2] = ["s3", "ftp"];

@@ -1,0 +1,158 @@
+//! The metrics registry: every series of hugbucket, with closed label sets.
+//!
+//! Series exist at zero from the start, except those that carry an error's name, which appear on first use. One file a
+//! subject; [`Metrics`] has the methods of all of them, so that whoever counts needs to know only this type.
+//!
+//! | file | series |
+//! |---|---|
+//! | `requests` | `requests_*`, `request_*`, bytes, object sizes, rejections, auth failures, `provider_*` |
+//! | `upstream` | `upstream_*`, `hub_budget_*`, commits, deduplication, ingest memory |
+//! | `cache` | `cache_*` |
+//! | `process` | `build_info`, `ready`, `shutting_down`, panics, configuration, and the usual `process_*` |
+
+mod cache;
+mod labels;
+mod process;
+mod register;
+mod requests;
+mod upstream;
+
+use std::sync::Arc;
+
+use prometheus::{Error, Registry, TextEncoder};
+
+pub use labels::{AuthFailure, CacheName, CacheResult, Status, Upstream};
+pub use requests::{ProviderSeries, RequestSeries};
+pub use upstream::InFlight;
+
+use cache::CacheSeries;
+use process::ProcessSeries;
+use register::Register;
+use requests::RequestSeriesSet;
+use upstream::UpstreamSeries;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit of this build, where the build was told: the variable `HUGBUCKET_REVISION` at compile time.
+pub const REVISION: &str = match option_env!("HUGBUCKET_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+/// All metrics of the process; clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Series>);
+
+#[derive(Debug)]
+struct Series {
+    registry: Registry,
+    process_registry: Registry,
+    requests: RequestSeriesSet,
+    upstream: UpstreamSeries,
+    cache: CacheSeries,
+    process: ProcessSeries,
+}
+
+impl Metrics {
+    /// Creates a registry of its own, with every closed series at zero.
+    ///
+    /// # Panics
+    /// Never in practice: names are constants that the tests register.
+    pub fn new() -> Self {
+        Self::register().unwrap_or_else(|error| {
+            unreachable!("constant metric names register: {error}");
+        })
+    }
+
+    fn register() -> Result<Self, Error> {
+        let registry = Registry::new_custom(Some("hugbucket".into()), None)?;
+        let register = Register(&registry);
+        Ok(Self(Arc::new(Series {
+            requests: RequestSeriesSet::register(&register)?,
+            upstream: UpstreamSeries::register(&register)?,
+            cache: CacheSeries::register(&register)?,
+            process: ProcessSeries::register(&register)?,
+            process_registry: process::registry()?,
+            registry,
+        })))
+    }
+
+    /// Returns the registry, for collectors that live elsewhere.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// Returns all series in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut families = self.0.registry.gather();
+        families.extend(self.0.process_registry.gather());
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
+            tracing::error!(%error, "failed to render metrics");
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn closed_series_exist_at_zero_from_the_start() {
+        let text = Metrics::new().render();
+        for line in [
+            "hugbucket_requests_in_flight{protocol=\"s3\"} 0",
+            "hugbucket_auth_failures_total{protocol=\"ftp\",reason=\"bad_password\"} 0",
+            "hugbucket_cache_requests_total{cache=\"file_info\",result=\"hit\"} 0",
+            "hugbucket_commits_total{result=\"failed\"} 0",
+            "hugbucket_upstream_in_flight{target=\"cas\"} 0",
+            "hugbucket_panics_total 0",
+            "hugbucket_ready 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(text.contains("hugbucket_build_info{"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn process_series_carry_the_names_that_dashboards_know() {
+        let text = Metrics::new().render();
+        assert!(text.contains("\nprocess_resident_memory_bytes "));
+        assert!(!text.contains("hugbucket_process_"));
+    }
+
+    #[test]
+    fn a_request_counts_once_and_errors_by_name() {
+        let metrics = Metrics::new();
+        let series = metrics.requests("s3", "GetObject");
+        let entered = series.enter();
+        assert!(
+            metrics
+                .render()
+                .contains("requests_in_flight{protocol=\"s3\"} 1")
+        );
+        drop(entered);
+        series.ended(Status::Ok, "", Duration::from_millis(7));
+        series.ended(Status::ClientError, "no_such_key", Duration::from_millis(7));
+        let text = metrics.render();
+        for line in [
+            "hugbucket_requests_in_flight{protocol=\"s3\"} 0",
+            "hugbucket_requests_total{error=\"\",operation=\"GetObject\",protocol=\"s3\",status=\"ok\"} 1",
+            "hugbucket_requests_total{error=\"no_such_key\",operation=\"GetObject\",protocol=\"s3\",status=\"client_error\"} 1",
+            "hugbucket_request_duration_seconds_count{operation=\"GetObject\",protocol=\"s3\"} 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}

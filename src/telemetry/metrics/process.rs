@@ -1,0 +1,88 @@
+//! Series of the process itself.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::{Error, Gauge, IntCounter, IntGauge, Registry};
+
+use super::Metrics;
+use super::register::Register;
+
+#[derive(Debug)]
+pub(super) struct ProcessSeries {
+    ready: Gauge,
+    shutting_down: IntGauge,
+    panics: IntCounter,
+    config_reload_ok: IntGauge,
+    config_reload_at: Gauge,
+}
+
+impl ProcessSeries {
+    pub(super) fn register(r: &Register<'_>) -> Result<Self, Error> {
+        let build_info = r.float_gauges(
+            "build_info",
+            "Always 1; the labels say what was built.",
+            &["version", "revision"],
+        )?;
+        build_info
+            .with_label_values(&[super::VERSION, super::REVISION])
+            .set(1.0);
+        let series = Self {
+            ready: r.float_gauge("ready", "Whether the process takes requests.")?,
+            shutting_down: r.gauge("shutting_down", "Whether the process is draining.")?,
+            panics: r.counter("panics_total", "Panics caught anywhere in the process.")?,
+            config_reload_ok: r.gauge(
+                "config_last_reload_successful",
+                "Whether the last (re)load of the configuration succeeded.",
+            )?,
+            config_reload_at: r.float_gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration was last (re)loaded with success.",
+            )?,
+        };
+        Ok(series)
+    }
+}
+
+/// Registers `process_*` without prefix, under the names that every dashboard knows.
+#[cfg(target_os = "linux")]
+pub(super) fn registry() -> Result<Registry, Error> {
+    let registry = Registry::new();
+    let collector = prometheus::process_collector::ProcessCollector::for_self();
+    registry.register(Box::new(collector))?;
+    Ok(registry)
+}
+
+/// Other systems have no `/proc` to read.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn registry() -> Result<Registry, Error> {
+    Ok(Registry::new())
+}
+
+impl Metrics {
+    /// Shows whether the process takes requests.
+    pub fn ready(&self, is_ready: bool) {
+        self.0.process.ready.set(if is_ready { 1.0 } else { 0.0 });
+    }
+
+    /// Shows that the process is draining.
+    pub fn shutting_down(&self) {
+        self.0.process.shutting_down.set(1);
+    }
+
+    /// Counts a panic.
+    pub fn panicked(&self) {
+        self.0.process.panics.inc();
+    }
+
+    /// Shows how the last load of the configuration went.
+    pub fn config_loaded(&self, is_ok: bool) {
+        self.0.process.config_reload_ok.set(i64::from(is_ok));
+        if is_ok {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            self.0
+                .process
+                .config_reload_at
+                .set(now.unwrap_or_default().as_secs_f64());
+        }
+    }
+}
