@@ -1,8 +1,33 @@
 //! AWS Signature Version 4, server side: pure functions over strings and bytes.
 //!
-//! The S3 adapter canonicalises what it received into an [`Evidence`], which holds no secret; the auth layer looks the
-//! secret up and judges. Nothing in here does I/O or reads a clock.
+//! The S3 adapter calls [`claim`] on the head of a request as it was received, and gets an [`Evidence`], which holds no
+//! secret; the auth layer looks the secret up and judges it with [`Evidence::verify`]. Nothing in here does I/O or reads a
+//! clock.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`claim`](mod@claim) | a request's head → who it claims to be |
+//! | `authorization` | the parts of a signature, from the header or from the query of a presigned URL |
+//! | `canonical` | the canonical request, and the few repaired versions of it that are tried |
+//! | `timestamp` | the date formats of SigV4 |
+//! | [`evidence`] | what a signed request proves, once the secret is known |
+//! | [`key`] | signing keys, strings to sign, comparison in constant time |
+//! | [`document`] | digests of bodies that are read whole |
+//! | [`malformed`] | what is wrong with a request before any secret is asked for |
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html> and its sub-pages.
 
+mod authorization;
+mod canonical;
+pub mod claim;
+pub mod document;
 pub mod evidence;
+pub mod key;
+pub mod malformed;
+mod timestamp;
 
-pub use evidence::{ContentSha256, Evidence, Scope, SignatureKind};
+pub use claim::{Claim, ClaimOptions, claim};
+pub use document::verify_document;
+pub use evidence::{ContentSha256, Evidence, Mismatch, Scope, SignatureKind};
+pub use key::SigningKey;
+pub use malformed::Malformed;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::sigv4::Malformed;
 use crate::storage::checksum::ChecksumAlgorithm;
 
 /// Why an operation failed.
@@ -138,6 +139,12 @@ pub enum StorageError {
     /// The body ended before, or went on after, its announced length.
     #[error("body does not have the announced length")]
     IncompleteBody,
+    /// A framed body does not announce how long its content is.
+    #[error("length of the decoded body is not announced")]
+    MissingContentLength,
+    /// The path of the request is not percent-encoded UTF-8.
+    #[error("path is not percent-encoded utf-8")]
+    InvalidUri,
     /// The Hub refuses more data for this account.
     #[error("storage quota of the namespace is exceeded")]
     QuotaExceeded,
@@ -146,6 +153,12 @@ pub enum StorageError {
     AccessDenied {
         /// Why, in words fit for the client.
         reason: String,
+    },
+    /// The signature leaves out headers that it must cover.
+    #[error("headers `{headers}` are not signed")]
+    HeadersNotSigned {
+        /// Their lower-case names, separated by `, `.
+        headers: String,
     },
     /// No such access key.
     #[error("unknown access key")]
@@ -159,7 +172,7 @@ pub enum StorageError {
     /// The Authorization header, or its counterpart in the query, is malformed.
     #[error("malformed authorization: {reason}")]
     MalformedAuthorization {
-        /// What is wrong with it.
+        /// What is wrong with it: a whole sentence for the client.
         reason: String,
         /// Whether it came as query parameters.
         is_query: bool,
@@ -314,8 +327,11 @@ impl StorageError {
             Self::MalformedTrailer { .. } => "malformed_trailer",
             Self::MalformedChunk { .. } => "malformed_chunk",
             Self::IncompleteBody => "incomplete_body",
+            Self::MissingContentLength => "missing_content_length",
+            Self::InvalidUri => "invalid_uri",
             Self::QuotaExceeded => "quota_exceeded",
             Self::AccessDenied { .. } => "access_denied",
+            Self::HeadersNotSigned { .. } => "headers_not_signed",
             Self::InvalidAccessKeyId { .. } => "invalid_access_key_id",
             Self::SignatureDoesNotMatch(_) => "signature_does_not_match",
             Self::MalformedAuthorization { .. } => "malformed_authorization",
@@ -331,6 +347,30 @@ impl StorageError {
             Self::Timeout { .. } => "timeout",
             Self::Unavailable { .. } => "unavailable",
             Self::Internal { .. } => "internal",
+        }
+    }
+}
+
+impl From<Malformed> for StorageError {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Header(reason) => Self::MalformedAuthorization {
+                reason,
+                is_query: false,
+            },
+            Malformed::Query(reason) => Self::MalformedAuthorization {
+                reason,
+                is_query: true,
+            },
+            Malformed::Argument { name, reason } => Self::InvalidArgument { name, reason },
+            Malformed::Request(reason) => Self::InvalidRequest { reason },
+            Malformed::Denied(reason) => Self::denied(reason),
+            Malformed::HeadersNotSigned { headers } => Self::HeadersNotSigned { headers },
+            Malformed::Uri => Self::InvalidUri,
+            Malformed::MissingContentLength => Self::MissingContentLength,
+            Malformed::PayloadHash { signed, computed } => {
+                Self::PayloadHashMismatch { signed, computed }
+            }
         }
     }
 }

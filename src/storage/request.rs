@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::sigv4::Evidence;
+use crate::sigv4::{Claim, Evidence};
 use crate::storage::name::{BucketId, BucketName, Namespace};
 use crate::storage::operation::AnyOperation;
 use crate::storage::secret::Secret;
@@ -117,6 +117,15 @@ pub enum Credentials {
         /// The claimed password.
         password: Secret,
     },
+}
+
+impl From<Claim> for Credentials {
+    fn from(claim: Claim) -> Self {
+        match claim {
+            Claim::Anonymous => Self::Anonymous,
+            Claim::Signed(evidence) => Self::SigV4(evidence),
+        }
+    }
 }
 
 /// Who a client is: proven by the auth layer.
