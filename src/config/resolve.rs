@@ -1,0 +1,655 @@
+//! From texts to the typed configuration, and the rules about what belongs together.
+
+use std::path::PathBuf;
+
+use crate::config::credential::{self, FtpUser};
+use crate::config::error::ConfigError;
+use crate::config::parse;
+use crate::config::setting::SETTINGS;
+use crate::config::settings::{
+    Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogFormat,
+    LogSettings, S3Settings,
+};
+use crate::config::source::Values;
+use crate::storage::Secret;
+
+impl Config {
+    /// Turns the winning texts into types and checks what belongs together.
+    ///
+    /// Errors: one sentence about the first thing that is wrong.
+    pub fn resolve(values: &Values) -> Result<Self, ConfigError> {
+        let hub = hub(values)?;
+        let users = credential::ftp_users(values)?;
+        let config = Self {
+            namespace: values.parse("HUGBUCKET_NAMESPACE", |text| {
+                optional(text).map(parse::namespace).transpose()
+            })?,
+            extra_namespaces: values.parse("HUGBUCKET_EXTRA_NAMESPACES", |text| {
+                let names = parse::list(text);
+                names.iter().map(|name| parse::namespace(name)).collect()
+            })?,
+            listeners: listeners(values, users.is_empty())?,
+            s3: s3(values)?,
+            ftp: ftp(values, users)?,
+            caches: caches(values)?,
+            budgets: Budgets {
+                ingest_max_bytes: values.parse("HUGBUCKET_INGEST_MAX_BYTES", |text| {
+                    at_least(64 << 20, text)
+                })?,
+                lookahead_max_bytes: values.parse("HUGBUCKET_LOOKAHEAD_MAX_BYTES", |text| {
+                    at_least(16 << 20, text)
+                })?,
+            },
+            limits: limits(values)?,
+            drain: DrainTimes {
+                delay: values.parse("HUGBUCKET_SHUTDOWN_DELAY", parse::duration)?,
+                timeout: values.parse("HUGBUCKET_SHUTDOWN_TIMEOUT", parse::duration)?,
+            },
+            log: log(values)?,
+            ready_file: values.parse("HUGBUCKET_READY_FILE", |text| Ok(path(text)))?,
+            warnings: warnings(values, &hub),
+            hub,
+        };
+        config.check_credentials()?;
+        Ok(config)
+    }
+
+    /// A gateway to somebody's data that nobody can log in to is a broken deployment: say so now, not with a 403 later.
+    fn check_credentials(&self) -> Result<(), ConfigError> {
+        if self.listeners.s3.is_some() && self.s3.credentials.is_empty() {
+            return Err(ConfigError::new(
+                "there is no S3 credential: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of your choice, \
+                 or HUGBUCKET_S3_ADDR to `off`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Chooses the Hub. The rules keep a deployment that lost its token from silently serving an empty development Hub.
+fn hub(values: &Values) -> Result<HubChoice, ConfigError> {
+    let endpoint = values.parse("HF_ENDPOINT", parse::endpoint)?;
+    let is_forced = values.parse("HUGBUCKET_DEV", parse::switch)?;
+    let is_token_required = values.parse("HUGBUCKET_REQUIRE_TOKEN", parse::switch)?;
+    let token = values.get("HF_TOKEN");
+    let refuse = |sentence: &str| Err(ConfigError::new(sentence));
+    if values.is_given("HF_TOKEN") {
+        if token.text.expose().trim().is_empty() {
+            let sentence = "is set but empty: give a token, or unset it to use the development Hub";
+            return refuse(&format!("{} {sentence}", token.origin));
+        }
+        if is_forced {
+            return refuse("HF_TOKEN and HUGBUCKET_DEV are both set: choose one Hub");
+        }
+        let token = Secret::new(token.text.expose().trim());
+        return Ok(HubChoice::Remote { endpoint, token });
+    }
+    if is_token_required {
+        return refuse("HF_TOKEN is not set, and HUGBUCKET_REQUIRE_TOKEN asks for it");
+    }
+    if cfg!(not(feature = "devhub")) {
+        return refuse("HF_TOKEN is not set, and this build has no development Hub");
+    }
+    let dir = PathBuf::from(values.get("HUGBUCKET_DEV_DIR").text.expose());
+    Ok(HubChoice::Development { dir })
+}
+
+fn listeners(values: &Values, has_no_ftp_user: bool) -> Result<Listeners, ConfigError> {
+    let is_development = !values.is_given("HF_TOKEN");
+    let is_open_development = values.parse("HUGBUCKET_DEV", parse::switch)?;
+    let listener = |variable| {
+        let address = values.parse(variable, parse::listener)?;
+        let is_reachable = address.is_some_and(|address| !address.ip().is_loopback());
+        if is_development && is_reachable && !is_open_development {
+            let origin = &values.get(variable).origin;
+            return Err(ConfigError::new(format!(
+                "{origin} can be reached from other machines, but HF_TOKEN is not set: set it, \
+                 or HUGBUCKET_DEV=true to offer the development Hub there"
+            )));
+        }
+        Ok(address)
+    };
+    Ok(Listeners {
+        s3: listener("HUGBUCKET_S3_ADDR")?,
+        ftp: listener("HUGBUCKET_FTP_ADDR")?.filter(|_| !has_no_ftp_user),
+        admin: listener("HUGBUCKET_ADMIN_ADDR")?,
+    })
+}
+
+fn s3(values: &Values) -> Result<S3Settings, ConfigError> {
+    Ok(S3Settings {
+        credentials: credential::s3_credentials(values)?,
+        domains: values.parse("HUGBUCKET_S3_DOMAIN", parse::domains)?,
+        region: values.parse("HUGBUCKET_S3_REGION", parse::region)?,
+        default_visibility: values.parse("HUGBUCKET_DEFAULT_VISIBILITY", parse::visibility)?,
+        stores_checksums: values.parse("HUGBUCKET_STORE_CHECKSUMS", parse::switch)?,
+        cors: values.parse("HUGBUCKET_CORS", parse::cors)?,
+        trusted_proxies: values.parse("HUGBUCKET_TRUSTED_PROXIES", parse::networks)?,
+    })
+}
+
+fn ftp(values: &Values, users: Vec<FtpUser>) -> Result<FtpSettings, ConfigError> {
+    let passive_host = |text: &str| {
+        let refused = |_| format!("`{text}` is not an IPv4 address");
+        optional(text)
+            .map(|text| text.parse().map_err(refused))
+            .transpose()
+    };
+    Ok(FtpSettings {
+        users,
+        passive_ports: values.parse("HUGBUCKET_FTP_PASSIVE_PORTS", parse::port_range)?,
+        passive_host: values.parse("HUGBUCKET_FTP_PASSIVE_HOST", passive_host)?,
+    })
+}
+
+fn caches(values: &Values) -> Result<Caches, ConfigError> {
+    Ok(Caches {
+        xorb_max_bytes: values.parse("HUGBUCKET_XORB_CACHE_MAX_BYTES", parse::size)?,
+        recon_max_entries: values.parse("HUGBUCKET_RECON_CACHE_MAX_ENTRIES", parse::count)?,
+        recon_ttl: values.parse("HUGBUCKET_RECON_CACHE_TTL", parse::duration)?,
+        file_info_max_entries: values
+            .parse("HUGBUCKET_FILE_INFO_CACHE_MAX_ENTRIES", parse::count)?,
+        file_info_ttl: values.parse("HUGBUCKET_FILE_INFO_CACHE_TTL", parse::duration)?,
+        disk_dir: values.parse("HUGBUCKET_DISK_CACHE_DIR", |text| Ok(path(text)))?,
+        disk_max_bytes: values.parse("HUGBUCKET_DISK_CACHE_MAX_BYTES", parse::size)?,
+    })
+}
+
+fn limits(values: &Values) -> Result<Limits, ConfigError> {
+    let unless_zero = |text: &str| {
+        let time = parse::duration(text)?;
+        Ok((!time.is_zero()).then_some(time))
+    };
+    let positive = |text: &str| match parse::count(text)? {
+        0 => Err("must be at least 1".to_owned()),
+        count => Ok(count),
+    };
+    Ok(Limits {
+        max_requests: values.parse("HUGBUCKET_MAX_REQUESTS", positive)?,
+        head_timeout: values.parse("HUGBUCKET_HEAD_TIMEOUT", unless_zero)?,
+        idle_timeout: values.parse("HUGBUCKET_IDLE_TIMEOUT", unless_zero)?,
+    })
+}
+
+fn log(values: &Values) -> Result<LogSettings, ConfigError> {
+    let filter = |text: &str| {
+        let checked: Result<tracing_subscriber::EnvFilter, _> = text.parse();
+        let refused = |_| format!("`{text}` is not a log level such as info");
+        checked.map(|_| text.to_owned()).map_err(refused)
+    };
+    let format = |text: &str| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is neither `text` nor `json`")),
+    };
+    Ok(LogSettings {
+        filter: values.parse("HUGBUCKET_LOG", filter)?,
+        format: values.parse("HUGBUCKET_LOG_FORMAT", format)?,
+    })
+}
+
+fn warnings(values: &Values, hub: &HubChoice) -> Vec<String> {
+    let mut warnings = values.warnings.clone();
+    for setting in SETTINGS {
+        if !setting.is_in_effect && values.is_given(setting.variable) {
+            let origin = &values.get(setting.variable).origin;
+            warnings.push(format!(
+                "{origin} is accepted, but has no effect in this version"
+            ));
+        }
+    }
+    if hub.is_development() && values.is_given("HF_ENDPOINT") {
+        let origin = &values.get("HF_ENDPOINT").origin;
+        warnings.push(format!(
+            "{origin} has no effect without HF_TOKEN: the development Hub is used"
+        ));
+    }
+    warnings
+}
+
+fn at_least(minimum: u64, text: &str) -> Result<u64, String> {
+    match parse::size(text)? {
+        size if size < minimum => Err(format!("must be at least {} MiB", minimum >> 20)),
+        size => Ok(size),
+    }
+}
+
+fn optional(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    optional(text).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn resolve(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment = pairs
+            .iter()
+            .map(|(name, text)| ((*name).into(), (*text).into()))
+            .collect();
+        Config::resolve(&Values::gather(&environment, &BTreeMap::new(), None)?)
+    }
+
+    fn refusal(pairs: &[(&str, &str)]) -> String {
+        resolve(pairs).unwrap_err().to_string()
+    }
+
+    const REMOTE: [(&str, &str); 3] = [
+        ("HF_TOKEN", "hf_x"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+
+    fn endpoint_of(config: &Config) -> String {
+        match &config.hub {
+            HubChoice::Remote { endpoint, token } => format!("{endpoint} {}", token.expose()),
+            HubChoice::Development { dir } => dir.display().to_string(),
+        }
+    }
+
+    /// A variable, a text, what else is set, a view of the configuration, and what it must show.
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        fn(&Config) -> String,
+        &'static str,
+    );
+
+    const CASES: &[Case] = &[
+        (
+            "HF_TOKEN",
+            "hf_y",
+            &REMOTE,
+            endpoint_of,
+            "https://huggingface.co/ hf_y",
+        ),
+        (
+            "HF_ENDPOINT",
+            "http://hub.test/x/",
+            &REMOTE,
+            endpoint_of,
+            "http://hub.test/x hf_x",
+        ),
+        (
+            "HUGBUCKET_NAMESPACE",
+            "org",
+            &[],
+            |c| format!("{:?}", c.namespace),
+            "Some(Namespace(\"org\"))",
+        ),
+        (
+            "HUGBUCKET_EXTRA_NAMESPACES",
+            "a, b",
+            &[],
+            |c| c.extra_namespaces.len().to_string(),
+            "2",
+        ),
+        (
+            "HUGBUCKET_REQUIRE_TOKEN",
+            "true",
+            &REMOTE,
+            endpoint_of,
+            "https://huggingface.co/ hf_x",
+        ),
+        (
+            "HUGBUCKET_DEV",
+            "true",
+            &[("HUGBUCKET_S3_ADDR", "0.0.0.0:1")],
+            endpoint_of,
+            ".hugbucket-dev",
+        ),
+        ("HUGBUCKET_DEV_DIR", "/data", &[], endpoint_of, "/data"),
+        (
+            "AWS_ACCESS_KEY_ID",
+            "own",
+            &REMOTE,
+            |c| c.s3.credentials[0].access_key_id.clone(),
+            "own",
+        ),
+        (
+            "AWS_SECRET_ACCESS_KEY",
+            "t",
+            &REMOTE,
+            |c| c.s3.credentials[0].secret.expose().into(),
+            "t",
+        ),
+        (
+            "FTP_USERNAME",
+            "u",
+            &[("FTP_PASSWORD", "p")],
+            |c| c.ftp.users[0].name.clone(),
+            "u",
+        ),
+        (
+            "FTP_PASSWORD",
+            "q",
+            &[("FTP_USERNAME", "u")],
+            |c| c.ftp.users[0].password.expose().into(),
+            "q",
+        ),
+        (
+            "HUGBUCKET_S3_ADDR",
+            "127.0.0.1:7",
+            &[],
+            |c| format!("{:?}", c.listeners.s3),
+            "Some(127.0.0.1:7)",
+        ),
+        (
+            "HUGBUCKET_FTP_ADDR",
+            "127.0.0.1:7",
+            &[],
+            |c| format!("{:?}", c.listeners.ftp),
+            "Some(127.0.0.1:7)",
+        ),
+        (
+            "HUGBUCKET_ADMIN_ADDR",
+            "off",
+            &[],
+            |c| format!("{:?}", c.listeners.admin),
+            "None",
+        ),
+        (
+            "HUGBUCKET_S3_DOMAIN",
+            "a.test,b",
+            &[],
+            |c| c.s3.domains.join(" "),
+            "a.test b",
+        ),
+        (
+            "HUGBUCKET_S3_REGION",
+            "eu-west-1",
+            &[],
+            |c| c.s3.region.clone(),
+            "eu-west-1",
+        ),
+        (
+            "HUGBUCKET_DEFAULT_VISIBILITY",
+            "public",
+            &[],
+            |c| format!("{:?}", c.s3.default_visibility),
+            "Public",
+        ),
+        (
+            "HUGBUCKET_STORE_CHECKSUMS",
+            "true",
+            &[],
+            |c| c.s3.stores_checksums.to_string(),
+            "true",
+        ),
+        (
+            "HUGBUCKET_CORS",
+            "off",
+            &[],
+            |c| format!("{:?}", c.s3.cors),
+            "Off",
+        ),
+        (
+            "HUGBUCKET_TRUSTED_PROXIES",
+            "10.0.0.0/8",
+            &[],
+            |c| c.s3.trusted_proxies.len().to_string(),
+            "1",
+        ),
+        (
+            "HUGBUCKET_FTP_PASSIVE_PORTS",
+            "5-6",
+            &[],
+            |c| c.ftp.passive_ports.last.to_string(),
+            "6",
+        ),
+        (
+            "HUGBUCKET_FTP_PASSIVE_HOST",
+            "192.0.2.1",
+            &[],
+            |c| format!("{:?}", c.ftp.passive_host),
+            "Some(192.0.2.1)",
+        ),
+        (
+            "HUGBUCKET_XORB_CACHE_MAX_BYTES",
+            "1 KiB",
+            &[],
+            |c| c.caches.xorb_max_bytes.to_string(),
+            "1024",
+        ),
+        (
+            "HUGBUCKET_RECON_CACHE_MAX_ENTRIES",
+            "0",
+            &[],
+            |c| c.caches.recon_max_entries.to_string(),
+            "0",
+        ),
+        (
+            "HUGBUCKET_RECON_CACHE_TTL",
+            "1 m",
+            &[],
+            |c| format!("{:?}", c.caches.recon_ttl),
+            "60s",
+        ),
+        (
+            "HUGBUCKET_FILE_INFO_CACHE_MAX_ENTRIES",
+            "9",
+            &[],
+            |c| c.caches.file_info_max_entries.to_string(),
+            "9",
+        ),
+        (
+            "HUGBUCKET_FILE_INFO_CACHE_TTL",
+            "0",
+            &[],
+            |c| format!("{:?}", c.caches.file_info_ttl),
+            "0ns",
+        ),
+        (
+            "HUGBUCKET_DISK_CACHE_DIR",
+            "/cache",
+            &[],
+            |c| format!("{:?}", c.caches.disk_dir),
+            "Some(\"/cache\")",
+        ),
+        (
+            "HUGBUCKET_DISK_CACHE_MAX_BYTES",
+            "1 GiB",
+            &[],
+            |c| c.caches.disk_max_bytes.to_string(),
+            "1073741824",
+        ),
+        (
+            "HUGBUCKET_INGEST_MAX_BYTES",
+            "64 MiB",
+            &[],
+            |c| c.budgets.ingest_max_bytes.to_string(),
+            "67108864",
+        ),
+        (
+            "HUGBUCKET_LOOKAHEAD_MAX_BYTES",
+            "16 MiB",
+            &[],
+            |c| c.budgets.lookahead_max_bytes.to_string(),
+            "16777216",
+        ),
+        (
+            "HUGBUCKET_MAX_REQUESTS",
+            "3",
+            &[],
+            |c| c.limits.max_requests.to_string(),
+            "3",
+        ),
+        (
+            "HUGBUCKET_HEAD_TIMEOUT",
+            "0",
+            &[],
+            |c| format!("{:?}", c.limits.head_timeout),
+            "None",
+        ),
+        (
+            "HUGBUCKET_IDLE_TIMEOUT",
+            "5 s",
+            &[],
+            |c| format!("{:?}", c.limits.idle_timeout),
+            "Some(5s)",
+        ),
+        (
+            "HUGBUCKET_SHUTDOWN_DELAY",
+            "5 s",
+            &[],
+            |c| format!("{:?}", c.drain.delay),
+            "5s",
+        ),
+        (
+            "HUGBUCKET_SHUTDOWN_TIMEOUT",
+            "0",
+            &[],
+            |c| format!("{:?}", c.drain.timeout),
+            "0ns",
+        ),
+        (
+            "HUGBUCKET_LOG",
+            "warn,hugbucket=debug",
+            &[],
+            |c| c.log.filter.clone(),
+            "warn,hugbucket=debug",
+        ),
+        (
+            "HUGBUCKET_LOG_FORMAT",
+            "json",
+            &[],
+            |c| format!("{:?}", c.log.format),
+            "Json",
+        ),
+        (
+            "HUGBUCKET_READY_FILE",
+            "/run/ready",
+            &[],
+            |c| format!("{:?}", c.ready_file),
+            "Some(\"/run/ready\")",
+        ),
+    ];
+
+    #[test]
+    fn every_variable_reaches_the_configuration() {
+        for (variable, text, others, view, expected) in CASES {
+            let mut pairs = others.to_vec();
+            pairs.retain(|(name, _)| name != variable);
+            pairs.push((variable, text));
+            let config = resolve(&pairs).unwrap();
+            assert_eq!(view(&config), *expected, "{variable}");
+        }
+        let tried: BTreeSet<_> = CASES.iter().map(|case| case.0).collect();
+        let declared: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.variable).collect();
+        assert_eq!(tried, declared);
+    }
+
+    #[test]
+    fn a_bad_text_is_refused_and_its_origin_named() {
+        for (variable, text) in [
+            ("HF_ENDPOINT", "huggingface.co"),
+            ("HUGBUCKET_NAMESPACE", "a b"),
+            ("HUGBUCKET_S3_ADDR", "9000"),
+            ("HUGBUCKET_S3_REGION", "?"),
+            ("HUGBUCKET_DEFAULT_VISIBILITY", "secret"),
+            ("HUGBUCKET_STORE_CHECKSUMS", "maybe"),
+            ("HUGBUCKET_FTP_PASSIVE_PORTS", "many"),
+            ("HUGBUCKET_FTP_PASSIVE_HOST", "::1"),
+            ("HUGBUCKET_XORB_CACHE_MAX_BYTES", "512 MB"),
+            ("HUGBUCKET_INGEST_MAX_BYTES", "1 MiB"),
+            ("HUGBUCKET_MAX_REQUESTS", "0"),
+            ("HUGBUCKET_IDLE_TIMEOUT", "soon"),
+            ("HUGBUCKET_LOG", "a=b=c"),
+            ("HUGBUCKET_LOG_FORMAT", "xml"),
+            ("HUGBUCKET_DEV", "perhaps"),
+        ] {
+            let refusal = refusal(&[(variable, text)]);
+            assert!(refusal.starts_with(&format!("{variable}: ")), "{refusal}");
+            assert!(!refusal.contains('\n'), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_the_development_hub_listens_on_loopback_only() {
+        let config = resolve(&[]).unwrap();
+        assert!(config.hub.is_development());
+        assert_eq!(config.listeners.s3, Some("127.0.0.1:9000".parse().unwrap()));
+        assert!(config.s3.credentials[0].is_built_in);
+        for variable in [
+            "HUGBUCKET_S3_ADDR",
+            "HUGBUCKET_FTP_ADDR",
+            "HUGBUCKET_ADMIN_ADDR",
+        ] {
+            let refusal = refusal(&[(variable, "0.0.0.0:1")]);
+            assert!(
+                refusal.starts_with(variable) && refusal.contains("HF_TOKEN"),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lost_token_never_starts_the_development_hub() {
+        assert!(refusal(&[("HF_TOKEN", "")]).starts_with("HF_TOKEN is set but empty"));
+        assert!(refusal(&[("HF_TOKEN", " ")]).starts_with("HF_TOKEN is set but empty"));
+        assert!(refusal(&[("HUGBUCKET_REQUIRE_TOKEN", "true")]).contains("HF_TOKEN is not set"));
+        let both = [&REMOTE[..], &[("HUGBUCKET_DEV", "true")]].concat();
+        assert!(refusal(&both).contains("choose one Hub"));
+    }
+
+    #[test]
+    fn with_a_token_s3_credentials_must_be_given() {
+        assert!(refusal(&[("HF_TOKEN", "hf_x")]).contains("AWS_ACCESS_KEY_ID"));
+        let without_s3 = resolve(&[("HF_TOKEN", "hf_x"), ("HUGBUCKET_S3_ADDR", "off")]).unwrap();
+        assert_eq!(without_s3.listeners.s3, None);
+    }
+
+    #[test]
+    fn without_an_ftp_user_the_ftp_listener_is_off() {
+        assert_eq!(resolve(&REMOTE).unwrap().listeners.ftp, None);
+        let users = [("FTP_USERNAME", "u"), ("FTP_PASSWORD", "p")];
+        let config = resolve(&[&REMOTE[..], &users].concat()).unwrap();
+        assert_eq!(config.listeners.ftp, Some("0.0.0.0:2121".parse().unwrap()));
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let config = resolve(&REMOTE).unwrap();
+        assert_eq!(config.listeners.s3, Some("0.0.0.0:9000".parse().unwrap()));
+        assert_eq!(
+            config.listeners.admin,
+            Some("0.0.0.0:9464".parse().unwrap())
+        );
+        assert_eq!(config.caches.xorb_max_bytes, 512 << 20);
+        assert_eq!(config.caches.recon_ttl, Duration::from_secs(300));
+        assert_eq!(config.caches.file_info_max_entries, 256);
+        assert_eq!(config.budgets.ingest_max_bytes, 256 << 20);
+        assert_eq!(config.drain.timeout, Duration::from_secs(30));
+        assert_eq!(config.warnings, [] as [String; 0]);
+    }
+
+    #[test]
+    fn settings_without_effect_yet_are_told() {
+        let config = resolve(&[
+            ("HUGBUCKET_DISK_CACHE_DIR", "/cache"),
+            ("HF_ENDPOINT", "https://hub.test"),
+        ])
+        .unwrap();
+        assert_eq!(config.warnings.len(), 2);
+        assert!(config.warnings[0].starts_with("HUGBUCKET_DISK_CACHE_DIR is accepted, but"));
+        assert!(config.warnings[1].starts_with("HF_ENDPOINT has no effect"));
+    }
+
+    #[test]
+    fn debug_of_the_configuration_shows_no_secret() {
+        let config = resolve(&[
+            ("HF_TOKEN", "hush"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "hush"),
+        ]);
+        assert!(!format!("{:?}", config.unwrap()).contains("hush"));
+    }
+}

@@ -1,0 +1,342 @@
+//! The table of all settings: the one place that names a variable, its default, and its meaning.
+
+/// A setting: one line of the configuration table.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable; the file's key and the flag follow from it.
+    pub variable: &'static str,
+    /// The value without any source, as text; empty for none.
+    pub default: &'static str,
+    /// The default where the development Hub is used, if it differs.
+    pub development_default: Option<&'static str>,
+    /// Meaning, unit, and effect of zero, in one sentence for `--help`.
+    pub meaning: &'static str,
+    /// How the value is written.
+    pub kind: Kind,
+    /// Whether this version acts on it. A setting may be declared ahead of its feature, so that deployments need not
+    /// change when the feature comes; the start says so where such a setting is used.
+    pub is_in_effect: bool,
+}
+
+/// How the value of a setting is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text; the parser knows more.
+    Text,
+    /// `true` or `false`; the flag needs no value.
+    Switch,
+    /// A text that may also lie in a file named by the variable with `_FILE` behind it.
+    TextOrFile,
+    /// As [`Kind::TextOrFile`], never shown, and without a flag, because other users see a process's flags.
+    Secret,
+}
+
+impl Setting {
+    const fn new(variable: &'static str, default: &'static str, meaning: &'static str) -> Self {
+        Self {
+            variable,
+            default,
+            development_default: None,
+            meaning,
+            kind: Kind::Text,
+            is_in_effect: true,
+        }
+    }
+
+    const fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    const fn in_development(mut self, default: &'static str) -> Self {
+        self.development_default = Some(default);
+        self
+    }
+
+    const fn without_effect_yet(mut self) -> Self {
+        self.is_in_effect = false;
+        self
+    }
+
+    /// Returns the key in the configuration file: the variable in lower case, without `HUGBUCKET_`.
+    pub fn key(&self) -> String {
+        let name = self.variable.strip_prefix("HUGBUCKET_");
+        name.unwrap_or(self.variable).to_ascii_lowercase()
+    }
+
+    /// Returns the flag without its dashes; secrets have none.
+    pub fn flag(&self) -> Option<String> {
+        (!self.is_secret()).then(|| self.key().replace('_', "-"))
+    }
+
+    /// Returns the variable that names a file with the value, for kinds that have one.
+    pub fn file_variable(&self) -> Option<String> {
+        matches!(self.kind, Kind::TextOrFile | Kind::Secret)
+            .then(|| format!("{}_FILE", self.variable))
+    }
+
+    /// Reports whether the value must never be shown.
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Secret
+    }
+}
+
+/// The variable, key, and flag that name the configuration file itself; it cannot lie in that file.
+pub const CONFIG_VARIABLE: &str = "HUGBUCKET_CONFIG";
+
+/// Every setting, in the order of `--help` and `--print-config`.
+pub static SETTINGS: &[Setting] = &[
+    Setting::new(
+        "HF_TOKEN",
+        "",
+        "token of the Hub; without one, the embedded development Hub is used",
+    )
+    .kind(Kind::Secret),
+    Setting::new(
+        "HF_ENDPOINT",
+        "https://huggingface.co",
+        "address of the Hub; plain http only if it says so",
+    ),
+    Setting::new(
+        "HUGBUCKET_NAMESPACE",
+        "",
+        "user or organisation that owns the buckets; by default the owner of the token",
+    ),
+    Setting::new(
+        "HUGBUCKET_EXTRA_NAMESPACES",
+        "",
+        "comma list of further namespaces, whose buckets are named `<namespace>.<bucket>`",
+    ),
+    Setting::new(
+        "HUGBUCKET_REQUIRE_TOKEN",
+        "false",
+        "refuse to start without HF_TOKEN instead of using the development Hub",
+    )
+    .kind(Kind::Switch),
+    Setting::new(
+        "HUGBUCKET_DEV",
+        "false",
+        "use the development Hub even where listeners can be reached from other machines",
+    )
+    .kind(Kind::Switch),
+    Setting::new(
+        "HUGBUCKET_DEV_DIR",
+        ".hugbucket-dev",
+        "where the development Hub keeps its data",
+    ),
+    Setting::new(
+        "AWS_ACCESS_KEY_ID",
+        "",
+        "access key id of the first S3 credential, which has all rights",
+    )
+    .kind(Kind::TextOrFile)
+    .in_development("hugbucket"),
+    Setting::new(
+        "AWS_SECRET_ACCESS_KEY",
+        "",
+        "secret of the first S3 credential",
+    )
+    .kind(Kind::Secret)
+    .in_development("hugbucket"),
+    Setting::new(
+        "FTP_USERNAME",
+        "",
+        "name of the first FTP user, which has all rights",
+    )
+    .kind(Kind::TextOrFile)
+    .in_development("hugbucket")
+    .without_effect_yet(),
+    Setting::new("FTP_PASSWORD", "", "password of the first FTP user")
+        .kind(Kind::Secret)
+        .in_development("hugbucket")
+        .without_effect_yet(),
+    Setting::new(
+        "HUGBUCKET_S3_ADDR",
+        "0.0.0.0:9000",
+        "address and port of the S3 listener, or `off`",
+    )
+    .in_development("127.0.0.1:9000"),
+    Setting::new(
+        "HUGBUCKET_FTP_ADDR",
+        "0.0.0.0:2121",
+        "address and port of the FTP listener, or `off`",
+    )
+    .in_development("127.0.0.1:2121")
+    .without_effect_yet(),
+    Setting::new(
+        "HUGBUCKET_ADMIN_ADDR",
+        "0.0.0.0:9464",
+        "address and port of the admin listener (health and metrics), or `off`",
+    )
+    .in_development("127.0.0.1:9464"),
+    Setting::new(
+        "HUGBUCKET_S3_DOMAIN",
+        "",
+        "comma list of domains below which `<bucket>.<domain>` names a bucket",
+    ),
+    Setting::new(
+        "HUGBUCKET_S3_REGION",
+        "us-east-1",
+        "region that S3 answers report; requests may be signed for any",
+    ),
+    Setting::new(
+        "HUGBUCKET_DEFAULT_VISIBILITY",
+        "private",
+        "`private` or `public`: who may read buckets created without an ACL",
+    ),
+    Setting::new(
+        "HUGBUCKET_STORE_CHECKSUMS",
+        "false",
+        "keep the checksums that clients send with objects",
+    )
+    .kind(Kind::Switch)
+    .without_effect_yet(),
+    Setting::new(
+        "HUGBUCKET_CORS",
+        "*",
+        "origins that browsers may call from: `*`, a comma list, or `off`",
+    ),
+    Setting::new(
+        "HUGBUCKET_TRUSTED_PROXIES",
+        "",
+        "comma list of addresses or networks whose X-Forwarded headers are believed",
+    ),
+    Setting::new(
+        "HUGBUCKET_FTP_PASSIVE_PORTS",
+        "30000-30199",
+        "first and last port of passive FTP data connections",
+    )
+    .without_effect_yet(),
+    Setting::new(
+        "HUGBUCKET_FTP_PASSIVE_HOST",
+        "",
+        "IPv4 address told to passive FTP clients; by default that of the connection",
+    )
+    .without_effect_yet(),
+    Setting::new(
+        "HUGBUCKET_XORB_CACHE_MAX_BYTES",
+        "512 MiB",
+        "memory for cached object data; 0 turns this cache off",
+    ),
+    Setting::new(
+        "HUGBUCKET_RECON_CACHE_MAX_ENTRIES",
+        "1024",
+        "cached reconstruction plans; 0 turns this cache off",
+    ),
+    Setting::new(
+        "HUGBUCKET_RECON_CACHE_TTL",
+        "300 s",
+        "life of a cached reconstruction plan; 0 turns this cache off",
+    ),
+    Setting::new(
+        "HUGBUCKET_FILE_INFO_CACHE_MAX_ENTRIES",
+        "256",
+        "cached file infos; 0 turns this cache off",
+    ),
+    Setting::new(
+        "HUGBUCKET_FILE_INFO_CACHE_TTL",
+        "30 s",
+        "life of a cached file info, and thus the time until writes of others are seen; 0 turns this cache off",
+    ),
+    Setting::new(
+        "HUGBUCKET_DISK_CACHE_DIR",
+        "",
+        "directory for cached object data on disk; off by default",
+    )
+    .without_effect_yet(),
+    Setting::new(
+        "HUGBUCKET_DISK_CACHE_MAX_BYTES",
+        "10 GiB",
+        "disk space for cached object data; 0 turns this cache off",
+    )
+    .without_effect_yet(),
+    Setting::new(
+        "HUGBUCKET_INGEST_MAX_BYTES",
+        "256 MiB",
+        "memory for the bytes of all uploads together; at least 64 MiB",
+    ),
+    Setting::new(
+        "HUGBUCKET_LOOKAHEAD_MAX_BYTES",
+        "256 MiB",
+        "memory for bytes that downloads read ahead, together; at least 16 MiB",
+    ),
+    Setting::new(
+        "HUGBUCKET_MAX_REQUESTS",
+        "1024",
+        "requests in flight at most, bodies included; further ones are refused with 503; at least 1",
+    ),
+    Setting::new(
+        "HUGBUCKET_HEAD_TIMEOUT",
+        "120 s",
+        "time to the response head, counted from the last request byte; 0 sets no limit",
+    ),
+    Setting::new(
+        "HUGBUCKET_IDLE_TIMEOUT",
+        "60 s",
+        "time that a transfer may stand still before it is cut; 0 sets no limit",
+    ),
+    Setting::new(
+        "HUGBUCKET_SHUTDOWN_DELAY",
+        "0 s",
+        "time between the signal and the moment from which no connection is accepted; 0 for none",
+    ),
+    Setting::new(
+        "HUGBUCKET_SHUTDOWN_TIMEOUT",
+        "30 s",
+        "time that running transfers get to end after that; 0 cuts them at once",
+    ),
+    Setting::new(
+        "HUGBUCKET_LOG",
+        "info",
+        "log level, or directives such as `warn,hugbucket=debug`",
+    ),
+    Setting::new("HUGBUCKET_LOG_FORMAT", "text", "`text` or `json`"),
+    Setting::new(
+        "HUGBUCKET_READY_FILE",
+        "",
+        "file that is written once requests are served: JSON with the bound addresses",
+    ),
+];
+
+/// Returns the setting of a variable.
+pub fn of_variable(variable: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.variable == variable)
+}
+
+/// Returns the setting of a key in the configuration file.
+pub fn of_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key() == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_and_flags_follow_from_the_variable() {
+        let setting = of_variable("HUGBUCKET_S3_ADDR").unwrap();
+        assert_eq!(setting.key(), "s3_addr");
+        assert_eq!(setting.flag().unwrap(), "s3-addr");
+        assert_eq!(setting.file_variable(), None);
+        assert_eq!(
+            of_key("aws_access_key_id").unwrap().variable,
+            "AWS_ACCESS_KEY_ID"
+        );
+    }
+
+    #[test]
+    fn secrets_have_a_file_variable_but_no_flag() {
+        for setting in SETTINGS.iter().filter(|setting| setting.is_secret()) {
+            assert_eq!(setting.flag(), None, "{}", setting.variable);
+            assert!(setting.file_variable().is_some(), "{}", setting.variable);
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_key() {
+        let keys: BTreeSet<_> = SETTINGS.iter().map(Setting::key).collect();
+        assert_eq!(keys.len(), SETTINGS.len());
+    }
+}

@@ -1,0 +1,175 @@
+//! The typed configuration: what the rest of the process sees.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::config::credential::{FtpUser, S3Credential};
+use crate::config::parse::{Cors, Network, PortRange};
+use crate::storage::{Namespace, Secret, Visibility};
+
+/// Everything that the process is told at its start. `Debug` shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which Hub holds the data.
+    pub hub: HubChoice,
+    /// `HUGBUCKET_NAMESPACE`: user or organisation that owns the buckets. Without one, the owner of the token.
+    pub namespace: Option<Namespace>,
+    /// `HUGBUCKET_EXTRA_NAMESPACES`, empty: namespaces whose buckets are named `<namespace>.<bucket>`.
+    pub extra_namespaces: Vec<Namespace>,
+    /// Where to listen.
+    pub listeners: Listeners,
+    /// The S3 protocol.
+    pub s3: S3Settings,
+    /// The FTP protocol.
+    pub ftp: FtpSettings,
+    /// What is kept to save upstream calls.
+    pub caches: Caches,
+    /// Memory that transfers may use.
+    pub budgets: Budgets,
+    /// What a single client may take.
+    pub limits: Limits,
+    /// How the process ends.
+    pub drain: DrainTimes,
+    /// What the process says.
+    pub log: LogSettings,
+    /// `HUGBUCKET_READY_FILE`, none: written once requests are served, with the bound addresses as JSON.
+    pub ready_file: Option<PathBuf>,
+    /// Sentences to be logged at the start: settings that mean nothing, or have no effect.
+    pub warnings: Vec<String>,
+}
+
+/// Which Hub holds the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubChoice {
+    /// A Hub that exists outside this process.
+    Remote {
+        /// `HF_ENDPOINT`, `https://huggingface.co`: base address without a trailing slash.
+        endpoint: Url,
+        /// `HF_TOKEN`: never empty.
+        token: Secret,
+    },
+    /// The development Hub inside this process, on a loopback port of its own.
+    Development {
+        /// `HUGBUCKET_DEV_DIR`, `.hugbucket-dev`: where it keeps its data.
+        dir: PathBuf,
+    },
+}
+
+impl HubChoice {
+    /// Reports whether the development Hub is used.
+    pub fn is_development(&self) -> bool {
+        matches!(self, Self::Development { .. })
+    }
+}
+
+/// Where to listen; nothing where a listener is `off`. Port 0 lets the system choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listeners {
+    /// `HUGBUCKET_S3_ADDR`, 0.0.0.0:9000; with the development Hub 127.0.0.1:9000.
+    pub s3: Option<SocketAddr>,
+    /// `HUGBUCKET_FTP_ADDR`, 0.0.0.0:2121; with the development Hub 127.0.0.1:2121. Off without any FTP user.
+    pub ftp: Option<SocketAddr>,
+    /// `HUGBUCKET_ADMIN_ADDR`, 0.0.0.0:9464; with the development Hub 127.0.0.1:9464.
+    pub admin: Option<SocketAddr>,
+}
+
+/// The S3 protocol.
+#[derive(Debug, Clone)]
+pub struct S3Settings {
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, then `[[s3_credentials]]` of the file. Never empty while the
+    /// listener is on.
+    pub credentials: Vec<S3Credential>,
+    /// `HUGBUCKET_S3_DOMAIN`, empty: domains below which `<bucket>.<domain>` names a bucket; lower case.
+    pub domains: Vec<String>,
+    /// `HUGBUCKET_S3_REGION`, `us-east-1`: the region that answers report.
+    pub region: String,
+    /// `HUGBUCKET_DEFAULT_VISIBILITY`, `private`: of buckets created without an ACL.
+    pub default_visibility: Visibility,
+    /// `HUGBUCKET_STORE_CHECKSUMS`, false: keep the checksums that clients send.
+    pub stores_checksums: bool,
+    /// `HUGBUCKET_CORS`, `*`: origins that browsers may call from.
+    pub cors: Cors,
+    /// `HUGBUCKET_TRUSTED_PROXIES`, empty: whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// The FTP protocol.
+#[derive(Debug, Clone)]
+pub struct FtpSettings {
+    /// `FTP_USERNAME` and `FTP_PASSWORD`, then `[[ftp_users]]` of the file.
+    pub users: Vec<FtpUser>,
+    /// `HUGBUCKET_FTP_PASSIVE_PORTS`, 30000-30199: ports of passive data connections.
+    pub passive_ports: PortRange,
+    /// `HUGBUCKET_FTP_PASSIVE_HOST`, none: address told to passive clients instead of that of their connection.
+    pub passive_host: Option<Ipv4Addr>,
+}
+
+/// What is kept to save upstream calls. Zero turns a cache off, as bytes, as entries, or as a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caches {
+    /// `HUGBUCKET_XORB_CACHE_MAX_BYTES`, 512 MiB: object data in memory.
+    pub xorb_max_bytes: u64,
+    /// `HUGBUCKET_RECON_CACHE_MAX_ENTRIES`, 1024: reconstruction plans.
+    pub recon_max_entries: usize,
+    /// `HUGBUCKET_RECON_CACHE_TTL`, 300 s: life of a plan.
+    pub recon_ttl: Duration,
+    /// `HUGBUCKET_FILE_INFO_CACHE_MAX_ENTRIES`, 256: file infos.
+    pub file_info_max_entries: usize,
+    /// `HUGBUCKET_FILE_INFO_CACHE_TTL`, 30 s: life of a file info, and the time until writes of others are seen.
+    pub file_info_ttl: Duration,
+    /// `HUGBUCKET_DISK_CACHE_DIR`, none: object data on disk.
+    pub disk_dir: Option<PathBuf>,
+    /// `HUGBUCKET_DISK_CACHE_MAX_BYTES`, 10 GiB.
+    pub disk_max_bytes: u64,
+}
+
+/// Memory that transfers may use, all of them together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budgets {
+    /// `HUGBUCKET_INGEST_MAX_BYTES`, 256 MiB, at least 64 MiB: bytes of uploads.
+    pub ingest_max_bytes: u64,
+    /// `HUGBUCKET_LOOKAHEAD_MAX_BYTES`, 256 MiB, at least 16 MiB: bytes that downloads read ahead.
+    pub lookahead_max_bytes: u64,
+}
+
+/// What clients may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// `HUGBUCKET_MAX_REQUESTS`, 1024, at least 1: requests in flight, bodies included.
+    pub max_requests: usize,
+    /// `HUGBUCKET_HEAD_TIMEOUT`, 120 s: time to the response head, counted from the last request byte; none for 0.
+    pub head_timeout: Option<Duration>,
+    /// `HUGBUCKET_IDLE_TIMEOUT`, 60 s: time that a transfer may stand still; none for 0.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainTimes {
+    /// `HUGBUCKET_SHUTDOWN_DELAY`, 0 s: how long connections are still accepted after the signal, so that load balancers
+    /// notice.
+    pub delay: Duration,
+    /// `HUGBUCKET_SHUTDOWN_TIMEOUT`, 30 s: how long running transfers may then take; 0 cuts them at once.
+    pub timeout: Duration,
+}
+
+/// What the process says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `HUGBUCKET_LOG`, `info`: level or directives of `tracing-subscriber`.
+    pub filter: String,
+    /// `HUGBUCKET_LOG_FORMAT`, `text`.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
