@@ -1,8 +1,8 @@
 //! AWS Signature Version 4, server side: pure functions over strings and bytes.
 //!
 //! The S3 adapter calls [`claim`] on the head of a request as it was received, and gets an [`Evidence`], which holds no
-//! secret; the auth layer looks the secret up and judges it with [`Evidence::verify`]. Nothing in here does I/O or reads a
-//! clock.
+//! secret; the auth layer looks the secret up and judges it with [`Evidence::verify`]. A framed body goes
+//! through a [`ChunkDecoder`]. Nothing in here does I/O or reads a clock.
 //!
 //! | file | holds |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | `timestamp` | the date formats of SigV4 |
 //! | [`evidence`] | what a signed request proves, once the secret is known |
 //! | [`key`] | signing keys, strings to sign, comparison in constant time |
+//! | [`chunked`] | the aws-chunked framing with its signatures and trailers |
 //! | [`document`] | digests of bodies that are read whole |
 //! | [`malformed`] | what is wrong with a request before any secret is asked for |
 //!
@@ -19,6 +20,7 @@
 
 mod authorization;
 mod canonical;
+pub mod chunked;
 pub mod claim;
 pub mod document;
 pub mod evidence;
@@ -26,6 +28,7 @@ pub mod key;
 pub mod malformed;
 mod timestamp;
 
+pub use chunked::{ChunkDecoder, ChunkError, ChunkSigner, Trailer};
 pub use claim::{Claim, ClaimOptions, claim};
 pub use document::verify_document;
 pub use evidence::{ContentSha256, Evidence, Mismatch, Scope, SignatureKind};
