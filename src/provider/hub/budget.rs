@@ -1,0 +1,143 @@
+//! The Hub's budget: calls per user in fixed windows. It is the scarcest thing hugbucket has.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::cache::ExpiringMap;
+use crate::provider::http::{RateLimit, asked_pause};
+use crate::provider::hub::call::TokenId;
+use crate::storage::StorageError;
+use crate::telemetry::Metrics;
+
+/// Tokens whose windows are remembered.
+const MAX_TOKENS: usize = 1024;
+
+/// Shows what is left, and stops calls that could only be refused.
+///
+/// # Behaviour
+/// - Every answer's budget becomes two gauges.
+/// - Once a token's window is used up, its further calls wait for the next window, or, if that is further away than the
+///   longest pause, fail at once with [`StorageError::RateLimited`]. Other tokens are not concerned.
+#[derive(Debug)]
+pub(super) struct Budget {
+    metrics: Metrics,
+    max_pause: Duration,
+    /// When each exhausted token's next window begins; the entry ends with the wait.
+    used_up: ExpiringMap<TokenId, Instant>,
+}
+
+impl Budget {
+    pub(super) fn new(metrics: Metrics, max_pause: Duration) -> Self {
+        Self {
+            metrics,
+            max_pause,
+            used_up: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
+        }
+    }
+
+    /// Returns once a call with this token makes sense.
+    pub(super) async fn admit(&self, token: TokenId) -> Result<(), StorageError> {
+        let Some(next_window) = self.used_up.get(&token) else {
+            return Ok(());
+        };
+        let pause = next_window.saturating_duration_since(Instant::now());
+        if pause > self.max_pause {
+            return Err(StorageError::RateLimited { after: pause });
+        }
+        tokio::time::sleep(pause).await;
+        self.metrics.upstream_ratelimited(pause);
+        Ok(())
+    }
+
+    /// Learns from an answer.
+    pub(super) fn observe(&self, token: TokenId, response: &reqwest::Response) {
+        let budget = RateLimit::from_headers(response.headers());
+        if let Some(budget) = budget {
+            let limit = budget.limit.and_then(|limit| i64::try_from(limit).ok());
+            let remaining = i64::try_from(budget.remaining).unwrap_or(i64::MAX);
+            self.metrics.hub_budget(remaining, limit);
+        }
+        let pause = match budget {
+            Some(budget) if budget.remaining == 0 => Some(budget.resets_in),
+            _ if response.status() == StatusCode::TOO_MANY_REQUESTS => {
+                asked_pause(response.status(), response.headers())
+            }
+            _ => None,
+        };
+        if let Some(pause) = pause.filter(|pause| !pause.is_zero()) {
+            self.used_up
+                .insert_for(token, Instant::now() + pause, pause);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Secret;
+
+    fn answer(status: u16, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut response = http::Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        response.body("").unwrap().into()
+    }
+
+    fn ids() -> (TokenId, TokenId) {
+        (
+            TokenId::of(&Secret::new("a")),
+            TokenId::of(&Secret::new("b")),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_used_up_window_stops_its_token_and_no_other() {
+        let budget = Budget::new(Metrics::new(), Duration::from_secs(20));
+        let (a, b) = ids();
+        budget.observe(a, &answer(200, &[("ratelimit", "\"api\";r=0;t=30")]));
+        assert!(matches!(
+            budget.admit(a).await,
+            Err(StorageError::RateLimited { after }) if after == Duration::from_secs(30)
+        ));
+        assert!(budget.admit(b).await.is_ok());
+        tokio::time::advance(Duration::from_secs(12)).await;
+        let begun = Instant::now();
+        assert!(budget.admit(a).await.is_ok());
+        assert_eq!(begun.elapsed().as_secs(), 18);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_is_shown() {
+        let metrics = Metrics::new();
+        let budget = Budget::new(metrics.clone(), Duration::from_secs(20));
+        let (a, _) = ids();
+        budget.observe(
+            a,
+            &answer(
+                200,
+                &[
+                    ("ratelimit", "\"api\";r=417;t=30"),
+                    ("ratelimit-policy", "\"fixed window\";\"api\";q=500;w=300"),
+                ],
+            ),
+        );
+        assert!(budget.admit(a).await.is_ok());
+        let text = metrics.render();
+        assert!(text.contains("hugbucket_hub_budget_remaining 417"));
+        assert!(text.contains("hugbucket_hub_budget_limit 500"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_without_a_window_stops_its_token_for_as_long_as_it_asks() {
+        let budget = Budget::new(Metrics::new(), Duration::from_secs(20));
+        let (a, _) = ids();
+        budget.observe(a, &answer(429, &[("retry-after", "40")]));
+        assert!(budget.admit(a).await.is_err());
+        budget.observe(a, &answer(503, &[("retry-after", "40")]));
+        tokio::time::advance(Duration::from_secs(41)).await;
+        assert!(budget.admit(a).await.is_ok());
+    }
+}

@@ -1,0 +1,73 @@
+//! The client itself: where the Hub is, and what its calls share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use reqwest_middleware::ClientWithMiddleware;
+use url::Url;
+
+use crate::provider::http::{HttpConfig, base_client, retrying};
+use crate::provider::hub::budget::Budget;
+use crate::provider::hub::token::TokenCache;
+use crate::storage::StorageError;
+use crate::telemetry::{Metrics, Upstream};
+
+/// Where the Hub is and how it is called.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// Base address, `https://huggingface.co` or what `HF_ENDPOINT` says.
+    pub endpoint: Url,
+    /// Connections and retry.
+    pub http: HttpConfig,
+}
+
+/// Calls the Hub. Clones share connections, budgets, and tokens.
+///
+/// Every call takes the Hub token to send; an empty one sends none. Errors are those of one table: `NoSuchBucket`,
+/// `AccessDenied` (the token may not), `RateLimited`, `QuotaExceeded`, `InvalidRequest`, and `Unavailable`, which is
+/// never safe to retry once the client's own attempts are used up. A token that the Hub refuses is `Unavailable`.
+#[derive(Debug, Clone)]
+pub struct HubClient {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) endpoint: Url,
+    pub(super) http: ClientWithMiddleware,
+    pub(super) metrics: Metrics,
+    pub(super) budget: Budget,
+    pub(super) tokens: TokenCache,
+}
+
+impl HubClient {
+    /// Creates a client with connections of its own and an empty token cache.
+    ///
+    /// Errors: `InvalidArgument` for an endpoint that is not http or https; `Internal` if TLS cannot be set up.
+    pub fn new(config: HubConfig, metrics: Metrics) -> Result<Self, StorageError> {
+        let HubConfig { endpoint, http } = config;
+        if !matches!(endpoint.scheme(), "http" | "https") {
+            return Err(StorageError::InvalidArgument {
+                name: "endpoint",
+                reason: format!("`{endpoint}` is neither http nor https"),
+            });
+        }
+        let chain = retrying(base_client(&http)?, Upstream::Hub, metrics.clone(), &http);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                endpoint,
+                http: chain,
+                budget: Budget::new(metrics.clone(), http.max_pause),
+                tokens: TokenCache::new(metrics.clone()),
+                metrics,
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("endpoint", &self.endpoint.as_str())
+            .finish_non_exhaustive()
+    }
+}
