@@ -1,0 +1,186 @@
+//! Who is known: access keys with their secrets, users with their passwords.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::sigv4::{Scope, SigningKey};
+use crate::storage::{Rights, Secret};
+
+/// Signing keys kept per access key: clients sign with today's date, and with one region or two.
+const MAX_SIGNING_KEYS: usize = 8;
+
+/// An S3 access key.
+#[derive(Debug, Clone)]
+pub struct S3Key {
+    /// The public half.
+    pub access_key_id: String,
+    /// The secret half.
+    pub secret: Secret,
+    /// What its holder may do.
+    pub rights: Rights,
+}
+
+/// A user with a password, as FTP has them.
+#[derive(Debug, Clone)]
+pub struct PasswordUser {
+    /// The name to log in with.
+    pub name: String,
+    /// The password.
+    pub password: Secret,
+    /// What the user may do.
+    pub rights: Rights,
+}
+
+/// All credentials of the gateway. A new set replaces the old one as a whole, and with it every key derived from it.
+#[derive(Debug, Default)]
+pub struct CredentialStore {
+    keys: HashMap<String, AccessKey>,
+    users: HashMap<String, User>,
+}
+
+impl CredentialStore {
+    /// Builds the store. Of two credentials with the same name, the later one counts.
+    pub fn new(
+        keys: impl IntoIterator<Item = S3Key>,
+        users: impl IntoIterator<Item = PasswordUser>,
+    ) -> Self {
+        let keys = keys.into_iter().map(|key| {
+            let known = AccessKey {
+                secret: key.secret,
+                rights: key.rights,
+                derived: Mutex::default(),
+            };
+            (key.access_key_id, known)
+        });
+        let users = users.into_iter().map(|user| {
+            let known = User {
+                password_sha256: Sha256::digest(user.password.expose()).into(),
+                rights: user.rights,
+            };
+            (user.name, known)
+        });
+        Self {
+            keys: keys.collect(),
+            users: users.collect(),
+        }
+    }
+
+    /// Returns an access key by its id.
+    pub(super) fn access_key(&self, access_key_id: &str) -> Option<&AccessKey> {
+        self.keys.get(access_key_id)
+    }
+
+    /// Returns a user by name.
+    pub(super) fn user(&self, name: &str) -> Option<&User> {
+        self.users.get(name)
+    }
+}
+
+/// A known access key.
+#[derive(Debug)]
+pub(super) struct AccessKey {
+    secret: Secret,
+    pub(super) rights: Rights,
+    /// Newest first.
+    derived: Mutex<VecDeque<(Scope, SigningKey)>>,
+}
+
+impl AccessKey {
+    /// Returns the signing key for a scope, derived at most once while it stays among the newest.
+    pub(super) fn signing_key(&self, scope: &Scope) -> SigningKey {
+        // Every step leaves the queue whole, so a poisoned one is as good.
+        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, key)) = derived.iter().find(|(known, _)| known == scope) {
+            return key.clone();
+        }
+        let key = SigningKey::derive(self.secret.expose(), scope);
+        derived.truncate(MAX_SIGNING_KEYS - 1);
+        derived.push_front((scope.clone(), key.clone()));
+        key
+    }
+}
+
+/// A known user.
+#[derive(Debug)]
+pub(super) struct User {
+    password_sha256: [u8; 32],
+    pub(super) rights: Rights,
+}
+
+impl User {
+    /// Reports whether the password is the user's. Digests are compared, so that neither the length nor the first
+    /// difference shows in the time it takes.
+    pub(super) fn has_password(&self, password: &Secret) -> bool {
+        let sha256: [u8; 32] = Sha256::digest(password.expose()).into();
+        sha256.ct_eq(&self.password_sha256).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(region: &str) -> Scope {
+        Scope {
+            date: "20130524".into(),
+            region: region.into(),
+            service: "s3".into(),
+        }
+    }
+
+    fn store() -> CredentialStore {
+        let key = S3Key {
+            access_key_id: "key".into(),
+            secret: Secret::new("secret"),
+            rights: Rights::All,
+        };
+        let user = PasswordUser {
+            name: "user".into(),
+            password: Secret::new("password"),
+            rights: Rights::ReadOnly,
+        };
+        CredentialStore::new([key], [user])
+    }
+
+    #[test]
+    fn a_cached_signing_key_is_the_one_of_its_scope() {
+        let store = store();
+        let key = store.access_key("key").unwrap();
+        for region in (0..20)
+            .chain(0..20)
+            .map(|number| format!("region-{number}"))
+        {
+            let derived = SigningKey::derive("secret", &scope(&region));
+            assert_eq!(
+                key.signing_key(&scope(&region)).sign("text"),
+                derived.sign("text")
+            );
+        }
+        assert_eq!(key.derived.lock().unwrap().len(), MAX_SIGNING_KEYS);
+        assert!(store.access_key("KEY").is_none());
+    }
+
+    #[test]
+    fn a_password_is_compared_whole() {
+        let store = store();
+        let user = store.user("user").unwrap();
+        assert!(user.has_password(&Secret::new("password")));
+        for wrong in ["", "passwor", "password ", "Password"] {
+            assert!(!user.has_password(&Secret::new(wrong)), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let store = store();
+        store.access_key("key").unwrap().signing_key(&scope("r"));
+        let text = format!("{store:?}");
+        assert!(
+            !text.contains("\"secret\"") && !text.contains("password\""),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! The verdict over a claim: who it is, or why not.
+
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use crate::layers::auth::credentials::CredentialStore;
+use crate::layers::auth::payload::BodyRules;
+use crate::sigv4::{Evidence, SignatureKind};
+use crate::storage::{
+    Access, Credentials, Principal, Rights, Secret, SignatureMismatch, StorageError,
+};
+use crate::telemetry::AuthFailure;
+
+/// How far a client's clock may be off, either way (AWS: MaxAllowedSkewMilliseconds is 900,000).
+const MAX_SKEW: Duration = Duration::minutes(15);
+
+/// Why a caller was not let in.
+#[derive(Debug)]
+pub(super) struct Denial {
+    /// For the metrics.
+    pub(super) reason: AuthFailure,
+    /// For the caller.
+    pub(super) error: StorageError,
+}
+
+/// A caller who was let in.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// Who.
+    pub(super) principal: Principal,
+    /// What must hold for the body.
+    pub(super) body: BodyRules,
+}
+
+/// Judges a claim at the moment `now`, in the order of S3: the key, then the time, then the signature.
+pub(super) fn judge(
+    claimed: &Credentials,
+    store: &CredentialStore,
+    now: OffsetDateTime,
+) -> Result<Admission, Denial> {
+    match claimed {
+        Credentials::Anonymous => Err(denied(
+            AuthFailure::NoSuchKey,
+            StorageError::denied("anonymous access is not allowed"),
+        )),
+        Credentials::SigV4(evidence) => judge_signature(evidence, store, now),
+        Credentials::Password { user, password } => judge_password(user, password, store),
+    }
+}
+
+/// Checks rights against what an operation does.
+pub(super) fn permit(principal: &Principal, access: Access) -> Result<(), Denial> {
+    let is_allowed = match (principal.rights, access) {
+        (Rights::All, _) | (Rights::ReadOnly, Access::Read | Access::List) => true,
+        (Rights::ReadOnly, Access::Write | Access::Admin) => false,
+    };
+    if is_allowed {
+        return Ok(());
+    }
+    let text = format!("`{}` may only read", principal.id);
+    Err(denied(AuthFailure::Forbidden, StorageError::denied(text)))
+}
+
+fn judge_signature(
+    evidence: &Evidence,
+    store: &CredentialStore,
+    now: OffsetDateTime,
+) -> Result<Admission, Denial> {
+    let Some(access_key) = store.access_key(&evidence.access_key_id) else {
+        let access_key_id = evidence.access_key_id.clone();
+        let error = StorageError::InvalidAccessKeyId { access_key_id };
+        return Err(denied(AuthFailure::NoSuchKey, error));
+    };
+    if evidence.session_token.is_some() {
+        return Err(denied(AuthFailure::NoSuchKey, StorageError::InvalidToken));
+    }
+    check_time(evidence, now)?;
+    let key = access_key.signing_key(&evidence.scope);
+    evidence.verify(&key).map_err(|mismatch| {
+        let mismatch = SignatureMismatch {
+            access_key_id: evidence.access_key_id.clone(),
+            signature_provided: evidence.signature.clone(),
+            string_to_sign: mismatch.string_to_sign,
+            canonical_request: mismatch.canonical_request,
+        };
+        let error = StorageError::SignatureDoesNotMatch(mismatch.into());
+        denied(AuthFailure::BadSignature, error)
+    })?;
+    Ok(Admission {
+        principal: Principal {
+            id: evidence.access_key_id.as_str().into(),
+            rights: access_key.rights,
+        },
+        body: BodyRules::signed(evidence, key),
+    })
+}
+
+/// Checks the signed time against ours. A long upload is judged at its start, and only there.
+fn check_time(evidence: &Evidence, now: OffsetDateTime) -> Result<(), Denial> {
+    let age = now - evidence.signed_at;
+    match evidence.kind {
+        SignatureKind::Header if age.abs() > MAX_SKEW => {
+            let error = StorageError::RequestTimeTooSkewed {
+                request_time: iso(evidence.signed_at),
+                server_time: iso(now),
+            };
+            Err(denied(AuthFailure::ClockSkew, error))
+        }
+        SignatureKind::Query { .. } if age < -MAX_SKEW => Err(denied(
+            AuthFailure::ClockSkew,
+            StorageError::denied("Request is not valid yet"),
+        )),
+        SignatureKind::Query { expires_secs } if age > Duration::seconds(expires_secs.into()) => {
+            Err(denied(
+                AuthFailure::Expired,
+                StorageError::denied("Request has expired"),
+            ))
+        }
+        SignatureKind::Header | SignatureKind::Query { .. } => Ok(()),
+    }
+}
+
+fn judge_password(
+    name: &str,
+    password: &Secret,
+    store: &CredentialStore,
+) -> Result<Admission, Denial> {
+    // One text for both, so that nobody learns which names exist.
+    let refused = |reason| {
+        denied(
+            reason,
+            StorageError::denied("the user name or the password is wrong"),
+        )
+    };
+    let user = store
+        .user(name)
+        .ok_or_else(|| refused(AuthFailure::NoSuchKey))?;
+    if !user.has_password(password) {
+        return Err(refused(AuthFailure::BadPassword));
+    }
+    Ok(Admission {
+        principal: Principal {
+            id: name.into(),
+            rights: user.rights,
+        },
+        body: BodyRules::unsigned(),
+    })
+}
+
+fn denied(reason: AuthFailure, error: StorageError) -> Denial {
+    Denial { reason, error }
+}
+
+fn iso(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_default()
+}

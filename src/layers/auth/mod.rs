@@ -1,0 +1,22 @@
+//! Authentication and authorisation: `Credentials` in, `Principal` out, or no further.
+//!
+//! The head of a request is judged at once and without I/O; its body is judged as it passes, by the verifying stream that
+//! takes the body's place. So a denied request reaches no inner service and its body is never polled, and a body that is
+//! not what was signed ends in an error before the end of the stream, where everything that commits still waits.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `layer` | the layer and its service |
+//! | `credentials` | who is known |
+//! | `judge` | the verdict over a claim, and rights |
+//! | `payload` | the verifying stream |
+//! | `digests` | the digests it compares |
+
+mod credentials;
+mod digests;
+mod judge;
+mod layer;
+mod payload;
+
+pub use credentials::{CredentialStore, PasswordUser, S3Key};
+pub use layer::{Auth, AuthLayer};

@@ -1,0 +1,205 @@
+//! The verifying stream: a body as received in, the object's own bytes out, and an error unless everything held.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+
+use crate::layers::auth::digests::Digests;
+use crate::sigv4::{
+    ChunkDecoder, ChunkError, ChunkSigner, ContentSha256, Evidence, SigningKey, Trailer,
+};
+use crate::storage::{ByteStream, Payload, SignatureMismatch, StorageError};
+
+/// What must hold for the body of a request, by its signature.
+#[derive(Debug)]
+pub(super) struct BodyRules {
+    framing: Framing,
+    signed_sha256: Option<[u8; 32]>,
+    decoded_length: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Framing {
+    Plain,
+    Chunked {
+        decoder: Box<ChunkDecoder>,
+        /// For the error of a chunk whose signature does not match.
+        access_key_id: String,
+    },
+}
+
+impl BodyRules {
+    /// Returns the rules of a request whose signature was verified with `key`.
+    pub(super) fn signed(evidence: &Evidence, key: SigningKey) -> Self {
+        let chunked = |decoder| Framing::Chunked {
+            decoder: Box::new(decoder),
+            access_key_id: evidence.access_key_id.clone(),
+        };
+        let signer = |key| ChunkSigner::new(key, evidence);
+        let (framing, signed_sha256) = match evidence.content_sha256 {
+            ContentSha256::Unsigned => (Framing::Plain, None),
+            ContentSha256::Digest(signed) => (Framing::Plain, Some(signed)),
+            ContentSha256::UnsignedChunksWithTrailer => (chunked(ChunkDecoder::unsigned()), None),
+            ContentSha256::SignedChunks => {
+                (chunked(ChunkDecoder::signed(signer(key), false)), None)
+            }
+            ContentSha256::SignedChunksWithTrailer => {
+                (chunked(ChunkDecoder::signed(signer(key), true)), None)
+            }
+        };
+        Self {
+            framing,
+            signed_sha256,
+            decoded_length: evidence.decoded_length,
+        }
+    }
+
+    /// Returns the rules of a body that no signature covers.
+    pub(super) fn unsigned() -> Self {
+        Self {
+            framing: Framing::Plain,
+            signed_sha256: None,
+            decoded_length: None,
+        }
+    }
+
+    /// Puts the verifying stream in the place of the payload's body. Nothing is polled yet.
+    pub(super) fn apply_to(self, payload: &mut Payload) {
+        let source = std::mem::replace(&mut payload.body, ByteStream::empty());
+        let len_bytes = match self.framing {
+            Framing::Plain => self.decoded_length.or(source.len_bytes()),
+            // The source's length counts the framing too.
+            Framing::Chunked { .. } => self.decoded_length,
+        };
+        let verified = VerifiedBody {
+            source,
+            input: Bytes::new(),
+            framing: self.framing,
+            digests: Some(Digests::new(payload.integrity.clone(), self.signed_sha256)),
+            received_bytes: 0,
+            len_bytes,
+        };
+        payload.body = ByteStream::new(verified, len_bytes);
+    }
+}
+
+/// The stream. Digests are computed by whoever polls it, frame by frame; frames pass without a copy.
+///
+/// # Behaviour
+/// - The end of the stream means that everything held; a violation is an error in its place.
+/// - After an error it ends.
+struct VerifiedBody {
+    source: ByteStream,
+    /// What is left of the source's last frame.
+    input: Bytes,
+    framing: Framing,
+    /// `None` once the body has ended, well or not.
+    digests: Option<Digests>,
+    received_bytes: u64,
+    len_bytes: Option<u64>,
+}
+
+impl Stream for VerifiedBody {
+    type Item = Result<Bytes, StorageError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = ready!(self.poll_piece(cx));
+        if !matches!(item, Some(Ok(_))) {
+            self.digests = None;
+        }
+        Poll::Ready(item)
+    }
+}
+
+impl VerifiedBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StorageError>>> {
+        if self.digests.is_none() {
+            return Poll::Ready(None);
+        }
+        loop {
+            match self.framing.next_piece(&mut self.input) {
+                Ok(Some(piece)) => return Poll::Ready(Some(self.account(piece))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+            match ready!(self.source.poll_next_unpin(cx)) {
+                Some(Ok(frame)) => self.input = frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(self.finish().err().map(Err)),
+            }
+        }
+    }
+
+    fn account(&mut self, piece: Bytes) -> Result<Bytes, StorageError> {
+        self.received_bytes += piece.len() as u64;
+        if self
+            .len_bytes
+            .is_some_and(|len_bytes| self.received_bytes > len_bytes)
+        {
+            return Err(StorageError::IncompleteBody);
+        }
+        if let Some(digests) = &mut self.digests {
+            digests.update(&piece);
+        }
+        Ok(piece)
+    }
+
+    fn finish(&mut self) -> Result<(), StorageError> {
+        let framing = std::mem::replace(&mut self.framing, Framing::Plain);
+        let trailers = framing.finish()?;
+        if self
+            .len_bytes
+            .is_some_and(|len_bytes| self.received_bytes != len_bytes)
+        {
+            return Err(StorageError::IncompleteBody);
+        }
+        self.digests
+            .take()
+            .map_or(Ok(()), |digests| digests.finish(&trailers))
+    }
+}
+
+impl Framing {
+    fn next_piece(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, StorageError> {
+        match self {
+            Self::Plain => Ok((!input.is_empty()).then(|| std::mem::take(input))),
+            Self::Chunked {
+                decoder,
+                access_key_id,
+            } => decoder
+                .decode(input)
+                .map_err(|error| refused(error, access_key_id)),
+        }
+    }
+
+    fn finish(self) -> Result<Vec<Trailer>, StorageError> {
+        match self {
+            Self::Plain => Ok(Vec::new()),
+            Self::Chunked {
+                decoder,
+                access_key_id,
+            } => decoder
+                .finish()
+                .map_err(|error| refused(error, &access_key_id)),
+        }
+    }
+}
+
+fn refused(error: ChunkError, access_key_id: &str) -> StorageError {
+    match error {
+        ChunkError::Framing(reason) => StorageError::MalformedChunk { reason },
+        ChunkError::Trailer(reason) => StorageError::MalformedTrailer { reason },
+        ChunkError::Incomplete => StorageError::IncompleteBody,
+        ChunkError::Signature { mismatch, provided } => {
+            let mismatch = SignatureMismatch {
+                access_key_id: access_key_id.to_owned(),
+                signature_provided: provided,
+                string_to_sign: mismatch.string_to_sign,
+                canonical_request: mismatch.canonical_request,
+            };
+            StorageError::SignatureDoesNotMatch(mismatch.into())
+        }
+    }
+}
