@@ -1,0 +1,169 @@
+//! Admission: at most so many operations at once, and a refusal, not a queue, for the rest.
+//!
+//! The permit is taken in `call`, not in `poll_ready`: a permit that is held while nobody calls would be lost to others,
+//! and a service that is not ready would queue its callers without a bound.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either, Ready, ready};
+use tokio::sync::Semaphore;
+use tower::{Layer, Service};
+
+use crate::storage::{AnyOutput, StorageError, StorageRequest, StorageService};
+use crate::telemetry::Metrics;
+
+/// Bounds the operations under way.
+///
+/// # Behaviour
+/// - A request beyond the limit is refused at once with [`StorageError::Overloaded`] and reaches nothing below.
+/// - The permit is held until the last byte of the response body, or until the caller leaves.
+#[derive(Debug, Clone)]
+pub struct AdmissionLayer {
+    permits: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl AdmissionLayer {
+    /// Admits at most `max_in_flight` operations at once; zero means as many as come.
+    pub fn new(max_in_flight: usize, metrics: &Metrics) -> Self {
+        let permits = match max_in_flight {
+            0 => Semaphore::MAX_PERMITS,
+            limit => limit.min(Semaphore::MAX_PERMITS),
+        };
+        for protocol in ["s3", "ftp"] {
+            metrics.rejections("admission", protocol);
+        }
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            metrics: metrics.clone(),
+        }
+    }
+}
+
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = Admission<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Admission {
+            inner,
+            permits: self.permits.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+/// See [`AdmissionLayer`].
+#[derive(Debug, Clone)]
+pub struct Admission<S> {
+    inner: S,
+    permits: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl<C, S> Service<StorageRequest<C>> for Admission<S>
+where
+    C: Send + 'static,
+    S: StorageService<C>,
+{
+    type Response = AnyOutput;
+    type Error = StorageError;
+    type Future = Either<
+        BoxFuture<'static, Result<AnyOutput, StorageError>>,
+        Ready<Result<AnyOutput, StorageError>>,
+    >;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StorageError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: StorageRequest<C>) -> Self::Future {
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            let protocol = request.context.protocol.name();
+            self.metrics.rejections("admission", protocol).inc();
+            return Either::Right(ready(Err(StorageError::Overloaded)));
+        };
+        let answer = self.inner.call(request);
+        let admitted = async move {
+            let output = answer.await?;
+            // Outputs without a body drop the closure, and the permit with it, right here.
+            Ok(output.map_body(|body| body.guarded(permit)))
+        };
+        Either::Left(admitted.boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::poll_immediate;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::layers::testing::{Script, anonymous, get, head};
+    use crate::storage::Credentials;
+
+    fn admitting(limit: usize, script: &Script) -> (Metrics, Admission<Script>) {
+        let metrics = Metrics::new();
+        let layer = AdmissionLayer::new(limit, &metrics);
+        (metrics, layer.layer(script.clone()))
+    }
+
+    fn rejections(metrics: &Metrics) -> u64 {
+        metrics.rejections("admission", "s3").get()
+    }
+
+    #[tokio::test]
+    async fn the_permit_is_held_to_the_end_of_the_body() {
+        let script = Script::new().body("abc");
+        let (metrics, service) = admitting(1, &script);
+        let first = service.clone().oneshot(anonymous(get("k"))).await.unwrap();
+        let refused = service.clone().oneshot(anonymous(get("k"))).await;
+        assert!(matches!(refused, Err(StorageError::Overloaded)));
+        assert_eq!((script.calls(), rejections(&metrics)), (1, 1));
+        drop(first);
+        service.oneshot(anonymous(get("k"))).await.unwrap();
+        assert_eq!((script.calls(), rejections(&metrics)), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_a_body_frees_its_permit_at_once() {
+        let script = Script::new();
+        let (_, service) = admitting(1, &script);
+        let _first = service.clone().oneshot(anonymous(head("k"))).await.unwrap();
+        service.oneshot(anonymous(head("k"))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_leaves_frees_its_permit() {
+        let script = Script::new().hang();
+        let (metrics, service) = admitting(1, &script);
+        let mut first = service.clone().oneshot(anonymous(get("k")));
+        assert!(poll_immediate(&mut first).await.is_none());
+        drop(first);
+        let mut second = service.oneshot(anonymous(get("k")));
+        assert!(poll_immediate(&mut second).await.is_none());
+        assert_eq!((script.calls(), rejections(&metrics)), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn being_ready_takes_no_permit() {
+        let script = Script::new();
+        let (_, mut idle) = admitting(1, &script);
+        ServiceExt::<StorageRequest<Credentials>>::ready(&mut idle)
+            .await
+            .unwrap();
+        idle.clone().oneshot(anonymous(head("k"))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn zero_admits_everybody() {
+        let script = Script::new().body("abc");
+        let (_, service) = admitting(0, &script);
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            held.push(service.clone().oneshot(anonymous(get("k"))).await.unwrap());
+        }
+        assert_eq!(script.calls(), 100);
+    }
+}
