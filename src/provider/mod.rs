@@ -1,4 +1,5 @@
 //! To come.
+pub mod bucket;
 pub mod cas;
 pub mod http;
 pub mod hub;

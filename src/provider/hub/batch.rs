@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use http::Method;
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 use crate::provider::hub::call::{Answer, Call};
 use crate::provider::hub::client::HubClient;
@@ -137,12 +136,7 @@ impl HubClient {
         let call = Call::new("batch", Method::POST, self.bucket_url(bucket, &["batch"]))
             .body("application/x-ndjson", body)
             .unrepeatable();
-        let begun = Instant::now();
-        let sent = self.send(token, call).await;
-        self.shared
-            .metrics
-            .commit_batch(lines.len(), begun.elapsed());
-        match sent {
+        match self.send(token, call).await {
             Ok(answer) => judge(&answer, bucket, lines),
             Err(no_answer) if no_answer.is_lost => Err(BatchError::AnswerLost(no_answer.error)),
             Err(no_answer) => Err(BatchError::NotDone(no_answer.error)),

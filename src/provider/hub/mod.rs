@@ -27,4 +27,4 @@ pub use token::{TokenScope, XetAccess};
 pub use tree::{TreePage, TreeQuery};
 
 #[cfg(test)]
-mod fake;
+pub(in crate::provider) mod fake;

@@ -1,6 +1,6 @@
 //! Listings, a page at a time.
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::provider::hub::call::Call;
 use crate::provider::hub::client::HubClient;
@@ -8,6 +8,9 @@ use crate::provider::hub::error;
 use crate::provider::hub::record::TreeEntry;
 use crate::provider::hub::wire::WireEntry;
 use crate::storage::{BucketId, Secret, StorageError};
+
+/// Entries that the Hub puts into a page at most.
+const MAX_LIMIT: usize = 5000;
 
 /// What to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,17 +72,15 @@ impl HubClient {
             "" | "." | ".." => self.bucket_url(bucket, &["tree"]),
             prefix => self.bucket_url(bucket, &["tree", prefix]),
         };
-        match cursor {
-            Some(query) => url.set_query(Some(query)),
-            None => {
-                url.query_pairs_mut()
-                    .append_pair(
-                        "recursive",
-                        if query.is_recursive { "true" } else { "false" },
-                    )
-                    .append_pair("limit", &query.limit.clamp(1, 5000).to_string());
-            }
-        }
+        let is_ours = |name: &str| matches!(name, "recursive" | "limit");
+        url.query_pairs_mut()
+            .append_pair("recursive", &query.is_recursive.to_string())
+            .append_pair("limit", &query.limit.clamp(1, MAX_LIMIT).to_string())
+            // The link repeats the whole query; a page may nevertheless have another size than the one before.
+            .extend_pairs(
+                form_urlencoded::parse(cursor.unwrap_or_default().as_bytes())
+                    .filter(|(name, _)| !is_ours(name)),
+            );
         url
     }
 }
@@ -128,7 +129,7 @@ mod tests {
             fake.lines(),
             [
                 "GET /api/buckets/me/data/tree/a%2F%C3%BC%25?recursive=false&limit=7",
-                "GET /api/buckets/me/data/tree/a%2F%C3%BC%25?recursive=false&cursor=c%3D"
+                "GET /api/buckets/me/data/tree/a%2F%C3%BC%25?recursive=false&limit=7&cursor=c%3D"
             ]
         );
     }

@@ -1,0 +1,245 @@
+//! Buckets as a tenant sees them.
+
+use crate::provider::hub::{BucketRecord, CreateOutcome, HubClient, TreeEntry, TreeQuery};
+use crate::storage::name::HIDDEN_PREFIX;
+use crate::storage::{
+    BucketCreated, BucketDeleted, BucketFound, BucketId, BucketInfo, BucketList, BucketName,
+    StorageError, Tenant, Visibility,
+};
+
+/// Entries that the first look into a bucket asks for: one is enough to know that it is not empty, unless it is hidden.
+const FIRST_LOOK: usize = 20;
+
+/// Entries that further looks ask for, through hidden ones only.
+const NEXT_LOOKS: usize = 1000;
+
+/// Lists the buckets of the tenant's namespaces, by name in byte order; those of further namespaces under
+/// `<namespace>.<bucket>`.
+pub async fn list(hub: &HubClient, tenant: &Tenant) -> Result<BucketList, StorageError> {
+    let mut buckets = Vec::new();
+    for record in hub
+        .list_buckets(&tenant.hub_token, &tenant.namespace)
+        .await?
+    {
+        let name = record.id.name.clone();
+        buckets.push(info(name, &record));
+    }
+    for namespace in tenant.extra_namespaces.iter() {
+        for record in hub.list_buckets(&tenant.hub_token, namespace).await? {
+            // A name that is too long with its namespace in front cannot be addressed, so it is not shown.
+            if let Ok(name) = BucketName::new(&format!("{namespace}.{}", record.id.name)) {
+                buckets.push(info(name, &record));
+            }
+        }
+    }
+    buckets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(BucketList {
+        owner: tenant.namespace.to_string(),
+        buckets,
+    })
+}
+
+/// Creates a bucket; one's own existing bucket is left as it is.
+///
+/// Errors: `InvalidBucketName` by S3's rules for new names; `BucketAlreadyExists`; `AccessDenied`.
+pub async fn create(
+    hub: &HubClient,
+    tenant: &Tenant,
+    name: &BucketName,
+    visibility: Visibility,
+) -> Result<BucketCreated, StorageError> {
+    let bucket = tenant.bucket(name);
+    bucket.name.check_for_creation()?;
+    match hub
+        .create_bucket(&tenant.hub_token, &bucket, visibility)
+        .await?
+    {
+        CreateOutcome::Created | CreateOutcome::Exists => Ok(BucketCreated {}),
+    }
+}
+
+/// Looks a bucket up. Errors: `NoSuchBucket`.
+pub async fn head(
+    hub: &HubClient,
+    tenant: &Tenant,
+    name: &BucketName,
+) -> Result<BucketFound, StorageError> {
+    let record = hub.bucket(&tenant.hub_token, &tenant.bucket(name)).await?;
+    Ok(BucketFound {
+        info: info(name.clone(), &record),
+    })
+}
+
+/// Deletes a bucket if it is empty. The Hub itself would delete a full one too, so this looks first; whoever calls it
+/// keeps this process's own commits out meanwhile.
+///
+/// Errors: `NoSuchBucket`, `BucketNotEmpty`.
+pub async fn delete(
+    hub: &HubClient,
+    tenant: &Tenant,
+    name: &BucketName,
+) -> Result<BucketDeleted, StorageError> {
+    let bucket = tenant.bucket(name);
+    if !is_empty(hub, tenant, &bucket).await? {
+        return Err(StorageError::BucketNotEmpty {
+            bucket: name.to_string(),
+        });
+    }
+    hub.delete_bucket(&tenant.hub_token, &bucket).await?;
+    Ok(BucketDeleted {})
+}
+
+/// Reports whether a bucket holds nothing but hugbucket's own hidden state. A recursive listing, because the Hub promises
+/// nothing about the freshness of others.
+async fn is_empty(
+    hub: &HubClient,
+    tenant: &Tenant,
+    bucket: &BucketId,
+) -> Result<bool, StorageError> {
+    let mut query = TreeQuery {
+        prefix: String::new(),
+        is_recursive: true,
+        limit: FIRST_LOOK,
+    };
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = hub
+            .tree_page(&tenant.hub_token, bucket, &query, cursor.as_deref())
+            .await?;
+        let is_hidden = |entry: &TreeEntry| match entry {
+            TreeEntry::File(file) => file.path.starts_with(HIDDEN_PREFIX),
+            // Directories hold files; those that are listed decide.
+            TreeEntry::Directory(_) => true,
+        };
+        if !page.entries.iter().all(is_hidden) {
+            return Ok(false);
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(true);
+        }
+        query.limit = NEXT_LOOKS;
+    }
+}
+
+fn info(name: BucketName, record: &BucketRecord) -> BucketInfo {
+    BucketInfo {
+        name,
+        created_at: record.created_at,
+        visibility: record.visibility,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::hub::fake::{FakeHub, Reply};
+    use crate::storage::{Namespace, Principal, Rights, Secret};
+
+    fn tenant(extra: &[&str]) -> Tenant {
+        Tenant {
+            principal: Principal {
+                id: "key".into(),
+                rights: Rights::All,
+            },
+            namespace: Namespace::new("me").unwrap(),
+            extra_namespaces: extra
+                .iter()
+                .map(|name| Namespace::new(name).unwrap())
+                .collect(),
+            hub_token: Secret::new("hf_test"),
+        }
+    }
+
+    fn name(text: &str) -> BucketName {
+        BucketName::new(text).unwrap()
+    }
+
+    fn wire(ids: &[&str]) -> Reply {
+        let buckets: Vec<_> = ids
+            .iter()
+            .map(|id| serde_json::json!({"id": id, "createdAt": "2026-01-02T03:04:05.000Z"}))
+            .collect();
+        Reply::json(200, &buckets.into())
+    }
+
+    fn files(paths: &[&str]) -> Reply {
+        let entries: Vec<_> = paths
+            .iter()
+            .map(|path| {
+                serde_json::json!({"type": "file", "path": path, "size": 0, "uploadedAt": "2026-01-02T03:04:05.000Z"})
+            })
+            .collect();
+        Reply::json(200, &entries.into())
+    }
+
+    #[tokio::test]
+    async fn buckets_are_sorted_and_further_namespaces_are_named() {
+        let (hub, _) =
+            FakeHub::start(vec![wire(&["me/b", "me/a", "me/z"]), wire(&["org/c"])]).await;
+        let listed = list(&hub, &tenant(&["org"])).await.unwrap();
+        let names: Vec<_> = listed
+            .buckets
+            .iter()
+            .map(|bucket| bucket.name.as_str())
+            .collect();
+        assert_eq!(names, ["a", "b", "org.c", "z"]);
+        assert_eq!(listed.owner, "me");
+    }
+
+    #[tokio::test]
+    async fn a_bad_new_name_reaches_no_hub() {
+        let (hub, fake) = FakeHub::start(vec![]).await;
+        let error = create(
+            &hub,
+            &tenant(&[]),
+            &name("No_Capitals"),
+            Visibility::Private,
+        )
+        .await
+        .unwrap_err();
+        assert_eq!(error.outcome(), "invalid_bucket_name");
+        assert!(fake.asked().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_bucket_with_an_object_is_not_deleted() {
+        for path in ["a", "dir/.hugbucket_keep", ".hugbucketx"] {
+            let (hub, fake) = FakeHub::start(vec![files(&[".hugbucket/parts/1", path])]).await;
+            let error = delete(&hub, &tenant(&[]), &name("data")).await.unwrap_err();
+            assert!(matches!(error, StorageError::BucketNotEmpty { bucket } if bucket == "data"));
+            assert_eq!(fake.asked().len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_with_hidden_state_only_is_deleted() {
+        let (hub, fake) = FakeHub::start(vec![
+            files(&[".hugbucket/meta/1"])
+                .header("link", "</x?recursive=true&cursor=2>; rel=\"next\""),
+            files(&[".hugbucket/parts/1"]),
+            Reply::empty(200),
+        ])
+        .await;
+        delete(&hub, &tenant(&[]), &name("data")).await.unwrap();
+        assert_eq!(fake.lines().last().unwrap(), "DELETE /api/buckets/me/data");
+    }
+
+    #[tokio::test]
+    async fn a_missing_bucket_is_told_before_anything_is_deleted() {
+        let (hub, fake) = FakeHub::start(vec![Reply::empty(404)]).await;
+        let error = delete(&hub, &tenant(&[]), &name("data")).await.unwrap_err();
+        assert_eq!(error.outcome(), "no_such_bucket");
+        assert_eq!(fake.asked().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_found_under_the_name_that_was_asked_for() {
+        let reply = serde_json::json!({"id": "org/c", "private": true, "createdAt": "2026-01-02T03:04:05.000Z"});
+        let (hub, fake) = FakeHub::start(vec![Reply::json(200, &reply)]).await;
+        let found = head(&hub, &tenant(&["org"]), &name("org.c")).await.unwrap();
+        assert_eq!(found.info.name.as_str(), "org.c");
+        assert_eq!(found.info.visibility, Visibility::Private);
+        assert_eq!(fake.lines(), ["GET /api/buckets/org/c"]);
+    }
+}
