@@ -133,3 +133,110 @@ fn compare(expected: &Checksum, computed: &Checksum) -> Result<(), StorageError>
         algorithm: computed.algorithm,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CRC-32 of "hello", and its MD5 (RFC 1321 tools).
+    const HELLO_CRC32: [u8; 4] = [0x36, 0x10, 0xa6, 0x86];
+    const HELLO_MD5: &str = "5d41402abc4b2a76b9719d911017c592";
+
+    fn md5(text: &str) -> [u8; 16] {
+        hex::decode(text).unwrap().try_into().unwrap()
+    }
+
+    fn known(value: [u8; 4]) -> Option<ExpectedChecksum> {
+        Some(ExpectedChecksum::Known(Checksum {
+            algorithm: ChecksumAlgorithm::Crc32,
+            value: value.into(),
+        }))
+    }
+
+    fn trailer(name: &str, value: &str) -> Trailer {
+        Trailer {
+            name: name.into(),
+            value: value.into(),
+        }
+    }
+
+    fn of_hello(integrity: &Integrity, trailers: &[Trailer]) -> Result<(), StorageError> {
+        let mut digests = Digests::new(integrity.clone(), None);
+        digests.update(b"hel");
+        digests.update(b"lo");
+        digests.finish(trailers)
+    }
+
+    #[test]
+    fn an_announced_md5_is_compared_and_measured() {
+        let with = |md5| Integrity {
+            md5: Some(md5),
+            ..Integrity::default()
+        };
+        let right = with(md5(HELLO_MD5));
+        assert!(of_hello(&right, &[]).is_ok());
+        assert_eq!(right.measured.md5(), Some(md5(HELLO_MD5)));
+        let wrong = with([0; 16]);
+        assert!(matches!(
+            of_hello(&wrong, &[]),
+            Err(StorageError::BadDigest)
+        ));
+        assert_eq!(wrong.measured.md5(), None);
+    }
+
+    #[test]
+    fn a_wanted_md5_is_only_measured_and_one_that_nobody_wants_is_not() {
+        let wanted = Integrity {
+            wants_md5: true,
+            ..Integrity::default()
+        };
+        assert!(of_hello(&wanted, &[]).is_ok());
+        assert_eq!(wanted.measured.md5(), Some(md5(HELLO_MD5)));
+        let unwanted = Integrity::default();
+        assert!(of_hello(&unwanted, &[]).is_ok());
+        assert_eq!(unwanted.measured.md5(), None);
+    }
+
+    #[test]
+    fn a_checksum_in_a_header_counts_without_its_trailer() {
+        let right = Integrity {
+            checksum: known(HELLO_CRC32),
+            ..Integrity::default()
+        };
+        assert!(of_hello(&right, &[]).is_ok());
+        assert_eq!(&*right.measured.checksum().unwrap().value, HELLO_CRC32);
+        let wrong = Integrity {
+            checksum: known([0; 4]),
+            wants_md5: true,
+            ..Integrity::default()
+        };
+        let error = of_hello(&wrong, &[]).unwrap_err();
+        assert!(matches!(
+            error,
+            StorageError::ChecksumMismatch {
+                algorithm: ChecksumAlgorithm::Crc32
+            }
+        ));
+        assert_eq!(wrong.measured.md5(), None);
+    }
+
+    #[test]
+    fn a_trailer_is_compared_even_beside_a_header() {
+        let both = Integrity {
+            checksum: known(HELLO_CRC32),
+            ..Integrity::default()
+        };
+        let right = trailer("x-amz-checksum-crc32", "NhCmhg==");
+        assert!(of_hello(&both, &[trailer("x-other", "1"), right]).is_ok());
+        let wrong = trailer("x-amz-checksum-crc32", "AAAAAA==");
+        let error = of_hello(&both, &[wrong]).unwrap_err();
+        assert_eq!(error.outcome(), "checksum_mismatch");
+    }
+
+    #[test]
+    fn a_checksum_trailer_that_nobody_announced_is_refused() {
+        let right = trailer("x-amz-checksum-crc32", "NhCmhg==");
+        let error = of_hello(&Integrity::default(), &[right]).unwrap_err();
+        assert_eq!(error.outcome(), "malformed_trailer");
+    }
+}

@@ -17,6 +17,8 @@ mod digests;
 mod judge;
 mod layer;
 mod payload;
+#[cfg(test)]
+mod tests;
 
 pub use credentials::{CredentialStore, PasswordUser, S3Key};
 pub use layer::{Auth, AuthLayer};

@@ -203,3 +203,108 @@ fn refused(error: ChunkError, access_key_id: &str) -> StorageError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+    use crate::storage::Integrity;
+
+    fn rules(framing: Framing, decoded_length: Option<u64>) -> BodyRules {
+        BodyRules {
+            framing,
+            signed_sha256: None,
+            decoded_length,
+        }
+    }
+
+    fn unsigned_chunks() -> Framing {
+        Framing::Chunked {
+            decoder: Box::new(ChunkDecoder::unsigned()),
+            access_key_id: "key".into(),
+        }
+    }
+
+    fn verified(
+        rules: BodyRules,
+        frames: Vec<Result<Bytes, StorageError>>,
+        len_bytes: Option<u64>,
+    ) -> ByteStream {
+        let mut payload = Payload {
+            body: ByteStream::new(stream::iter(frames), len_bytes),
+            integrity: Integrity::default(),
+        };
+        rules.apply_to(&mut payload);
+        payload.body
+    }
+
+    #[tokio::test]
+    async fn frames_pass_without_a_copy() {
+        let frame = Bytes::from_static(b"5\r\nhello\r\n0\r\n\r\n");
+        for (rules, content) in [
+            (rules(Framing::Plain, None), frame.clone()),
+            (rules(unsigned_chunks(), Some(5)), frame.slice(3..8)),
+        ] {
+            let mut body = verified(rules, vec![Ok(frame.clone())], Some(15));
+            let piece = body.next().await.unwrap().unwrap();
+            assert_eq!((&piece, piece.as_ptr()), (&content, content.as_ptr()));
+            assert!(body.next().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_length_is_the_one_of_the_content() {
+        let body = verified(rules(unsigned_chunks(), Some(5)), Vec::new(), Some(15));
+        assert_eq!(body.len_bytes(), Some(5));
+        let body = verified(rules(Framing::Plain, None), Vec::new(), Some(15));
+        assert_eq!(body.len_bytes(), Some(15));
+        let body = verified(rules(Framing::Plain, None), Vec::new(), None);
+        assert_eq!(body.len_bytes(), None);
+    }
+
+    #[tokio::test]
+    async fn content_beyond_the_announced_length_is_not_released() {
+        let frames = vec![Ok("3\r\nabc\r\n".into()), Ok("1\r\nd\r\n0\r\n\r\n".into())];
+        let mut body = verified(rules(unsigned_chunks(), Some(3)), frames, None);
+        assert_eq!(body.next().await.unwrap().unwrap(), "abc");
+        let error = body.next().await.unwrap().unwrap_err();
+        assert!(matches!(error, StorageError::IncompleteBody));
+        assert!(body.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn errors_of_the_source_pass_and_end_the_stream() {
+        let frames = vec![
+            Ok("abc".into()),
+            Err(StorageError::Overloaded),
+            Ok("def".into()),
+        ];
+        let mut body = verified(rules(Framing::Plain, Some(6)), frames, None);
+        assert_eq!(body.next().await.unwrap().unwrap(), "abc");
+        let error = body.next().await.unwrap().unwrap_err();
+        assert!(matches!(error, StorageError::Overloaded));
+        assert!(body.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn each_fault_of_the_framing_has_its_outcome() {
+        for (wire, outcome) in [
+            ("nonsense\r\n", "malformed_chunk"),
+            ("0\r\nno colon\r\n", "malformed_trailer"),
+            ("5\r\nhel", "incomplete_body"),
+            ("3\r\nhel\r\n0\r\n\r\n", "incomplete_body"),
+        ] {
+            let body = verified(
+                rules(unsigned_chunks(), Some(5)),
+                vec![Ok(wire.into())],
+                None,
+            );
+            assert_eq!(
+                body.collect(100).await.unwrap_err().outcome(),
+                outcome,
+                "{wire:?}"
+            );
+        }
+    }
+}
