@@ -1,0 +1,110 @@
+//! `GET …/tree[/{prefix}]`: the files of a bucket, in pages.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::buckets::next_link;
+use super::file_json::file_json;
+use crate::devhub::clock::iso;
+use crate::devhub::identity::Caller;
+use crate::devhub::refusal::Refusal;
+use crate::devhub::registry::{Cursor, Entry, Listing};
+use crate::devhub::state::{Shared, State as Hub};
+
+const DEFAULT_LIMIT: usize = 1000;
+const MAX_LIMIT: usize = 5000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct TreeQuery {
+    #[serde(default = "yes")]
+    recursive: bool,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) async fn whole(
+    State(state): State<Shared>,
+    caller: Caller,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(query): Query<TreeQuery>,
+) -> Result<Response, Refusal> {
+    page(&state, &caller, (&namespace, &name), "", &query)
+}
+
+pub(super) async fn below(
+    State(state): State<Shared>,
+    caller: Caller,
+    Path((namespace, name, prefix)): Path<(String, String, String)>,
+    Query(query): Query<TreeQuery>,
+) -> Result<Response, Refusal> {
+    page(&state, &caller, (&namespace, &name), &prefix, &query)
+}
+
+fn page(
+    state: &Hub,
+    caller: &Caller,
+    (namespace, name): (&str, &str),
+    prefix: &str,
+    query: &TreeQuery,
+) -> Result<Response, Refusal> {
+    let key = caller.key(namespace, name)?;
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Refusal::bad_request(format!(
+            "limit must be between 1 and {MAX_LIMIT}"
+        )));
+    }
+    let knobs = state.faults.knobs();
+    let listing = Listing {
+        prefix,
+        recursive: query.recursive,
+        limit: limit.min(knobs.tree_page_max.max(1)),
+    };
+    let from = match query.cursor.as_deref() {
+        None => None,
+        Some(text) => {
+            Some(Cursor::decode(text).ok_or_else(|| Refusal::bad_request("Invalid cursor"))?)
+        }
+    };
+    let (mut entries, next) = caller.read(state, &key, |bucket| {
+        let page = listing.page(&bucket.files, from.as_ref());
+        let entries: Vec<Value> = page.entries.iter().map(entry_json).collect();
+        (entries, page.next)
+    })?;
+    if knobs.tree_unsorted {
+        entries.reverse();
+    }
+    let mut response = Json(entries).into_response();
+    if let Some(next) = next {
+        let prefix = match prefix {
+            "" => String::new(),
+            prefix => format!("/{}", utf8_percent_encode(prefix, NON_ALPHANUMERIC)),
+        };
+        let recursive = query.recursive;
+        let cursor = next.encode();
+        let url = state.hub_address(&format!(
+            "/api/buckets/{key}/tree{prefix}?recursive={recursive}&limit={limit}&cursor={cursor}"
+        ));
+        response.headers_mut().insert("link", next_link(&url));
+    }
+    Ok(response)
+}
+
+fn entry_json(entry: &Entry<'_>) -> Value {
+    match entry {
+        Entry::File(path, file) => file_json(path, file),
+        Entry::Directory(path, first) => json!({
+            "type": "directory",
+            "path": path,
+            "uploadedAt": iso(first.uploaded_at),
+        }),
+    }
+}
