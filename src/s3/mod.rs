@@ -1,1 +1,51 @@
-//! To come.
+//! The S3 adapter: HTTP in, storage operations out, and back.
+//!
+//! It translates and decides nothing. It knows no secret (a signature is canonicalised here and judged in the stack), no
+//! layer, and no provider. What it cannot express in an operation it refuses by name, before anything is touched.
+//!
+//! The life of a request: [`server`](serve) accepts the connection → `edge` gives it an id → `adapter` finds the operation
+//! (`target`, `params`, `route`) and reads the claim (`exchange`) → a handler (`object`, `copy`, `delete`, `multipart`,
+//! `bucket`, `list`, `stub`) builds the operation, calls the stack, and writes the answer → `edge` renders refusals
+//! (`error`) and writes the access line.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `target`, `params`, `route` | host, path, method, and query → one operation on a checked resource |
+//! | `exchange`, `body` | a request that was read but not judged; its body, lent to the stack |
+//! | `metadata`, `condition`, `integrity`, `unsupported`, `header` | headers, by subject |
+//! | `object`, `copy`, `delete`, `multipart`, `bucket`, `list`, `stub` | the handlers |
+//! | `commit` | answers that keep the connection alive |
+//! | `xml`, `xml_reader`, `error` | documents out, documents in, refusals |
+//! | `adapter`, `edge`, `access_log`, `cors`, `server` | the router and what surrounds it |
+
+mod access_log;
+mod adapter;
+mod body;
+mod bucket;
+mod commit;
+mod condition;
+mod config;
+mod copy;
+mod cors;
+mod delete;
+mod edge;
+mod error;
+mod exchange;
+mod header;
+mod integrity;
+mod list;
+mod metadata;
+mod multipart;
+mod object;
+mod params;
+mod route;
+mod server;
+mod stub;
+mod target;
+mod unsupported;
+mod xml;
+mod xml_reader;
+
+pub use adapter::router;
+pub use config::{CorsPolicy, S3Config, ServerLimits, TrustedProxies};
+pub use server::serve;

@@ -1,0 +1,152 @@
+//! The router: every request goes through one handler, which finds its operation by itself.
+//!
+//! Axum's own routing is not used on purpose: path extractors decode and normalise, and a normalised path breaks both keys
+//! and signatures.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+
+use crate::s3::access_log::Note;
+use crate::s3::body::LentBody;
+use crate::s3::config::S3Config;
+use crate::s3::error::Fault;
+use crate::s3::exchange::{self, Exchange};
+use crate::s3::params::Params;
+use crate::s3::route::{BucketAction, ObjectAction, Route};
+use crate::s3::target::Target;
+use crate::s3::{bucket, copy, cors, delete, edge, list, multipart, object};
+use crate::storage::{Gateway, Protocol, RequestContext};
+use crate::telemetry::Metrics;
+
+/// Everything that all requests share.
+#[derive(Debug, Clone)]
+pub(super) struct Adapter {
+    gateway: Gateway,
+    pub(super) config: Arc<S3Config>,
+    pub(super) metrics: Metrics,
+}
+
+/// Returns the S3 adapter over a stack, ready to be served.
+///
+/// # Behaviour
+/// - Paths reach the operations exactly as they were sent.
+/// - Every answer carries `x-amz-request-id`, errors name the same id in their document.
+/// - What the adapter refuses by itself reaches no service.
+pub fn router(gateway: Gateway, config: S3Config, metrics: Metrics) -> Router {
+    let cors = cors::layer(&config.cors);
+    let adapter = Adapter {
+        gateway,
+        config: Arc::new(config),
+        metrics,
+    };
+    let handlers = Router::new()
+        .fallback(answer)
+        .with_state(adapter.clone())
+        // Innermost, so that a panic becomes an answer like any other.
+        .layer(CatchPanicLayer::custom(panicked));
+    let handlers = match cors {
+        Some(cors) => handlers.layer(cors),
+        None => handlers,
+    };
+    handlers
+        // Outside of CORS, so that preflights carry an id and are logged too.
+        .layer(from_fn_with_state(adapter, edge::edge))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(edge::NewRequestId))
+        // Outermost: from here on, nothing that prints headers shows these.
+        .layer(SetSensitiveRequestHeadersLayer::new(SECRET_HEADERS))
+}
+
+/// Headers whose values must never be printed.
+const SECRET_HEADERS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("x-amz-security-token"),
+    HeaderName::from_static("x-amz-server-side-encryption-customer-key"),
+];
+
+// A panic hook logs and counts panics where they happen; here only the answer is made.
+fn panicked(_panic: Box<dyn Any + Send + 'static>) -> Response {
+    Fault::internal().into_response()
+}
+
+async fn answer(State(adapter): State<Adapter>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let (body, reclaim) = exchange::lend_body(&head, body);
+    let mut note = Note::default();
+    let outcome = adapter.answer(&head, body, &mut note).await;
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(fault) => {
+            let mut response = fault.into_response();
+            if reclaim.settle(adapter.config.max_drained_bytes) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            response
+        }
+    };
+    response.extensions_mut().insert(note);
+    response
+}
+
+impl Adapter {
+    /// Finds the operation, and answers it. `note` gets what is found, whatever the outcome.
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: LentBody,
+        note: &mut Note,
+    ) -> Result<Response, Fault> {
+        edge::check_header_size(&head.headers, self.config.max_header_bytes)?;
+        let params = Params::parse(head.uri.query())?;
+        let target = Target::locate(exchange::host(head), head.uri.path(), &self.config.domains)?;
+        note.target(&target);
+        let route = Route::choose(&head.method, target, &params, &head.headers)?;
+        note.operation = route.name();
+        let context = head.extensions.get::<RequestContext>().cloned();
+        let context = context.unwrap_or_else(|| RequestContext::new(Protocol::S3, None));
+        let gateway = self.gateway.clone();
+        let config = Arc::clone(&self.config);
+        let exchange = Exchange::read(head, body, params, context, gateway, config)?;
+        dispatch(route, exchange).await
+    }
+}
+
+async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
+    match route {
+        Route::ListBuckets => bucket::list(exchange).await,
+        Route::Bucket(action, name) => match action {
+            BucketAction::Create => bucket::create(exchange, name).await,
+            BucketAction::Head => bucket::head(exchange, name).await,
+            BucketAction::Delete => bucket::delete(exchange, name).await,
+            BucketAction::Location => bucket::location(exchange, name).await,
+            BucketAction::ListObjects => list::v1(exchange, name).await,
+            BucketAction::ListObjectsV2 => list::v2(exchange, name).await,
+            BucketAction::DeleteObjects => delete::delete_objects(exchange, name).await,
+            BucketAction::Stub(stub) => bucket::stub(exchange, name, stub).await,
+        },
+        Route::Object(action, name, key) => match action {
+            ObjectAction::Get => object::get(exchange, name, key).await,
+            ObjectAction::Head => object::head(exchange, name, key).await,
+            ObjectAction::Put => object::put(exchange, name, key).await,
+            ObjectAction::Copy => copy::copy(exchange, name, key).await,
+            ObjectAction::Delete => object::delete(exchange, name, key).await,
+            ObjectAction::CreateUpload => multipart::create(exchange, name, key).await,
+            ObjectAction::UploadPart => multipart::upload_part(exchange, name, key).await,
+            ObjectAction::CompleteUpload => multipart::complete(exchange, name, key).await,
+            ObjectAction::AbortUpload => multipart::abort(exchange, name, key).await,
+            ObjectAction::Stub(stub) => bucket::object_stub(exchange, name, key, stub).await,
+        },
+    }
+}

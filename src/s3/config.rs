@@ -1,0 +1,114 @@
+//! Settings of the S3 adapter.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+/// Settings of the S3 adapter.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// Domains under which `<bucket>.<domain>` names a bucket; a port is ignored. Empty: path-style only.
+    pub domains: Vec<String>,
+    /// The region that is reported. Any region is accepted.
+    pub region: String,
+    /// Peers whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Which web pages may read answers.
+    pub cors: CorsPolicy,
+    /// The longest header section, names and values together, in bytes.
+    pub max_header_bytes: usize,
+    /// How long a client may take to send an XML document.
+    pub document_timeout: Duration,
+    /// Of the unread rest of a refused upload, this much is taken from the client so that it reads the answer, in bytes.
+    pub max_drained_bytes: u64,
+    /// How long a commit may take before the answer begins with whitespace to keep the connection alive.
+    pub keep_alive_after: Duration,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            region: "us-east-1".into(),
+            trusted_proxies: TrustedProxies::none(),
+            cors: CorsPolicy::AnyOrigin,
+            // 2 KiB of user metadata, a session token, a long policy: AWS allows 8 KiB, proxies add their own.
+            max_header_bytes: 32 * 1024,
+            document_timeout: Duration::from_secs(30),
+            max_drained_bytes: 32 * 1024 * 1024,
+            keep_alive_after: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Tells which peers are proxies of ours. By default, none is.
+#[derive(Clone)]
+pub struct TrustedProxies(Arc<dyn Fn(IpAddr) -> bool + Send + Sync>);
+
+impl TrustedProxies {
+    /// Believes nobody.
+    pub fn none() -> Self {
+        Self::new(|_| false)
+    }
+
+    /// Believes the peers that `is_trusted` names.
+    pub fn new(is_trusted: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_trusted))
+    }
+
+    /// Reports whether the peer's `X-Forwarded-*` headers are believed. An unknown peer's are not.
+    pub(super) fn include(&self, peer: Option<IpAddr>) -> bool {
+        peer.is_some_and(|peer| (self.0)(peer))
+    }
+}
+
+impl Default for TrustedProxies {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl fmt::Debug for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrustedProxies(…)")
+    }
+}
+
+/// Which web pages may read answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsPolicy {
+    /// None: no CORS header is sent, and preflights are not answered.
+    Off,
+    /// Pages of every origin, without credentials.
+    AnyOrigin,
+    /// Pages of these origins.
+    Origins(Vec<HeaderValue>),
+}
+
+/// Limits of the S3 listener.
+#[derive(Debug, Clone)]
+pub struct ServerLimits {
+    /// Connections served at once; further ones wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's head; also how long an idle HTTP/1.1 connection is kept.
+    pub header_read_timeout: Duration,
+    /// HTTP/2 streams at once on one connection.
+    pub max_streams: u32,
+    /// How long requests under way may take to finish after the shutdown began.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            // Longer than the 60 s for which SDKs and load balancers pool idle connections: they close first.
+            header_read_timeout: Duration::from_secs(75),
+            max_streams: 256,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

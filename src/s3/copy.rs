@@ -1,0 +1,121 @@
+//! CopyObject: by reference, inside a bucket or across.
+
+use axum::response::Response;
+use http::HeaderMap;
+
+use crate::s3::commit::{self, Finish};
+use crate::s3::error::Fault;
+use crate::s3::exchange::Exchange;
+use crate::s3::header::{iso_date, quoted, text};
+use crate::s3::params::{Plus, decode};
+use crate::s3::{condition, metadata, unsupported};
+use crate::storage::{BucketName, CopyObject, ObjectCopied, ObjectKey, ObjectMetadata};
+
+/// `PUT /bucket/key` with `x-amz-copy-source`
+pub(super) async fn copy(
+    exchange: Exchange,
+    bucket: BucketName,
+    key: ObjectKey,
+) -> Result<Response, Fault> {
+    let headers = &exchange.headers;
+    condition::refuse_on_write(headers)?;
+    unsupported::refuse_on_object_write(headers)?;
+    let (source_bucket, source_key) = source(headers)?;
+    let replace_metadata = replacement(headers)?;
+    if replace_metadata.is_none() && (&source_bucket, &source_key) == (&bucket, &key) {
+        return Err(Fault::invalid_request(
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's \
+             metadata, storage class, website redirect location or encryption attributes.",
+        ));
+    }
+    let operation = CopyObject {
+        source_bucket,
+        source_key,
+        source_conditions: condition::of_copy_source(headers),
+        bucket,
+        key,
+        replace_metadata,
+    };
+    let finish = Finish::of(&exchange);
+    let caller = exchange.caller;
+    commit::answer(
+        finish,
+        caller.call(operation),
+        |copied: ObjectCopied, document| {
+            document.root("CopyObjectResult", |root| {
+                root.text("LastModified", &iso_date(copied.last_modified));
+                root.text("ETag", &quoted(&copied.hash.etag()));
+            });
+        },
+    )
+    .await
+}
+
+/// Reads `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded, with `?versionId=null` at most.
+fn source(headers: &HeaderMap) -> Result<(BucketName, ObjectKey), Fault> {
+    let refuse = |reason: &str| Err(Fault::invalid_argument("x-amz-copy-source", reason));
+    let Some(raw) = text(headers, "x-amz-copy-source") else {
+        return refuse("Copy Source must be printable ASCII: percent-encode it.");
+    };
+    // A `?` in a key is percent-encoded, so the first one begins the version.
+    let (path, version) = raw.split_once('?').map_or((raw, None), |(path, query)| {
+        (
+            path,
+            Some(query.strip_prefix("versionId=").unwrap_or(query)),
+        )
+    });
+    if version.is_some_and(|version| version != "null") {
+        return refuse("Invalid version id specified");
+    }
+    let decoded = decode(path, Plus::IsPlus)?;
+    let decoded = decoded.strip_prefix('/').unwrap_or(&decoded);
+    match decoded.split_once('/') {
+        Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
+            Ok((BucketName::new(bucket)?, ObjectKey::new(key)?))
+        }
+        _ => refuse("Copy Source must mention the source bucket and key: sourcebucket/sourcekey"),
+    }
+}
+
+/// Returns the new metadata if the client replaces it.
+fn replacement(headers: &HeaderMap) -> Result<Option<ObjectMetadata>, Fault> {
+    match text(headers, "x-amz-metadata-directive") {
+        None | Some("COPY") => Ok(None),
+        Some("REPLACE") => metadata::from_headers(headers).map(Some),
+        Some(_) => Err(Fault::invalid_argument(
+            "x-amz-metadata-directive",
+            "Unknown metadata directive.",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_decoded_once() {
+        let read = |raw: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-copy-source", raw.parse().unwrap());
+            source(&headers)
+                .map(|(bucket, key)| format!("{bucket} {key}"))
+                .map_err(|fault| fault.code)
+        };
+        assert_eq!(read("/b/d/k"), Ok("b d/k".into()));
+        assert_eq!(read("b/k"), Ok("b k".into()));
+        assert_eq!(read("b/a%20b+c%3Fd%252F"), Ok("b a b+c?d%2F".into()));
+        assert_eq!(read("%2Fb%2Fk?versionId=null"), Ok("b k".into()));
+        for refused in [
+            "b",
+            "b/",
+            "/b",
+            "",
+            "b/k?versionId=7",
+            "b//k",
+            "arn:aws:s3:::b/k",
+        ] {
+            assert!(read(refused).is_err(), "{refused}");
+        }
+    }
+}

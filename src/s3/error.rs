@@ -1,0 +1,682 @@
+//! What a client is told when something fails: the one table from [`StorageError`] to S3 code, status, and message.
+
+use std::fmt::Write as _;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
+
+use crate::s3::header as s3_header;
+use crate::s3::xml::Document;
+use crate::storage::{SignatureMismatch, StorageError};
+
+/// A refusal in S3's terms.
+///
+/// Handlers return it as their error. It travels to the edge as an extension of an empty response, because only the edge
+/// knows the request id, the resource, and whether a body may be sent at all.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    /// The HTTP status.
+    pub(super) status: StatusCode,
+    /// S3's error code.
+    pub(super) code: &'static str,
+    /// A sentence for people.
+    pub(super) message: String,
+    /// Further elements of the error document, in order.
+    pub(super) details: Vec<(&'static str, String)>,
+    /// Further headers of the response.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the stack decided so, and has counted it.
+    pub(super) is_from_stack: bool,
+}
+
+impl Fault {
+    /// Returns a refusal without further elements.
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            details: Vec::new(),
+            headers: Vec::new(),
+            is_from_stack: false,
+        }
+    }
+
+    /// Returns the refusal as one that the stack decided and has counted.
+    pub(super) fn from_stack(error: StorageError) -> Self {
+        Self {
+            is_from_stack: true,
+            ..error.into()
+        }
+    }
+
+    fn bad(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// Adds an element to the error document.
+    #[must_use]
+    pub(super) fn with(mut self, element: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((element, value.into()));
+        self
+    }
+
+    fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// A header or parameter has a value that it cannot have.
+    pub(super) fn invalid_argument(name: &'static str, reason: impl Into<String>) -> Self {
+        Self::bad("InvalidArgument", reason).with("ArgumentName", name)
+    }
+
+    /// The request contradicts itself or lacks something.
+    pub(super) fn invalid_request(reason: impl Into<String>) -> Self {
+        Self::bad("InvalidRequest", reason)
+    }
+
+    /// The XML document is not what the operation takes.
+    pub(super) fn malformed_xml(reason: impl std::fmt::Display) -> Self {
+        Self::bad(
+            "MalformedXML",
+            format!(
+                "The XML you provided was not well-formed or did not validate against our published schema: {reason}."
+            ),
+        )
+    }
+
+    /// Content-MD5 is not the base64 of 16 bytes.
+    pub(super) fn invalid_digest() -> Self {
+        Self::bad(
+            "InvalidDigest",
+            "The Content-MD5 you specified was invalid.",
+        )
+    }
+
+    /// User metadata is larger than 2 KiB.
+    pub(super) fn metadata_too_large(size: usize, limit: usize) -> Self {
+        Self::bad(
+            "MetadataTooLarge",
+            "Your metadata headers exceed the maximum allowed metadata size.",
+        )
+        .with("Size", size.to_string())
+        .with("MaxSizeAllowed", limit.to_string())
+    }
+
+    /// The header section is larger than the gateway takes.
+    pub(super) fn headers_too_large(limit: usize) -> Self {
+        Self::bad(
+            "RequestHeaderSectionTooLarge",
+            "Your request header section exceeds the maximum allowed request header section size.",
+        )
+        .with("MaxSizeAllowed", limit.to_string())
+    }
+
+    /// The method does not exist on this kind of resource.
+    pub(super) fn method_not_allowed(method: &http::Method, resource_type: &'static str) -> Self {
+        let allowed = match resource_type {
+            "SERVICE" => "GET",
+            "BUCKET" => "GET, HEAD, PUT, POST, DELETE",
+            _ => "GET, HEAD, PUT, POST, DELETE",
+        };
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            "The specified method is not allowed against this resource.",
+        )
+        .with("Method", method.as_str())
+        .with("ResourceType", resource_type)
+        .with_header(header::ALLOW, allowed)
+    }
+
+    /// A header asks for something that the gateway does not do.
+    pub(super) fn header_not_implemented(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "NotImplemented",
+            format!("The header `{name}` implies functionality that is not implemented."),
+        )
+        .with("Header", name)
+    }
+
+    /// A query parameter or sub-resource names something that the gateway does not do.
+    pub(super) fn parameter_not_implemented(method: &http::Method, name: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "NotImplemented",
+            format!("`{method}` with the query parameter `{name}` is not implemented."),
+        )
+        .with("Parameter", name)
+    }
+
+    /// A sub-resource that a client asks for, and that is not configured.
+    pub(super) fn not_configured(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// A handler panicked.
+    pub(super) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalError",
+            "We encountered an internal error. Please try again.",
+        )
+    }
+
+    /// Returns the error document.
+    pub(super) fn document(&self, resource: &str, request_id: &str) -> Document {
+        let mut document = Document::new();
+        self.write(&mut document, resource, request_id);
+        document
+    }
+
+    /// Returns the error document for an answer whose declaration was already sent.
+    pub(super) fn fragment(&self, resource: &str, request_id: &str) -> Document {
+        let mut document = Document::fragment();
+        self.write(&mut document, resource, request_id);
+        document
+    }
+
+    fn write(&self, document: &mut Document, resource: &str, request_id: &str) {
+        document.element("Error", |error| {
+            error.text("Code", self.code);
+            error.text("Message", &self.message);
+            for (element, value) in &self.details {
+                error.text(element, value);
+            }
+            error.text("Resource", resource);
+            error.text("RequestId", request_id);
+            error.text("HostId", s3_header::HOST_ID);
+        });
+    }
+
+    /// Returns the response: the document, or the headers alone for HEAD and 304.
+    pub(super) fn render(self, is_head: bool, resource: &str, request_id: &str) -> Response {
+        let mut response = if is_head || self.status == StatusCode::NOT_MODIFIED {
+            self.status.into_response()
+        } else {
+            (self.status, self.document(resource, request_id)).into_response()
+        };
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl IntoResponse for Fault {
+    /// Hands the fault to the edge, which renders it.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StorageError> for Fault {
+    fn from(error: StorageError) -> Self {
+        use StorageError as E;
+        let (status, code, message) = verdict(&error);
+        let fault = Self::new(status, code, message);
+        match error {
+            E::NoSuchBucket { bucket }
+            | E::BucketAlreadyExists { bucket }
+            | E::BucketNotEmpty { bucket }
+            | E::InvalidBucketName { bucket, .. } => fault.with("BucketName", bucket),
+            E::NoSuchKey { key } => fault.with("Key", key),
+            E::NoSuchUpload { upload_id } => fault.with("UploadId", upload_id),
+            E::InvalidKey { .. } => fault.with("ArgumentName", "key"),
+            E::KeyTooLong { len_bytes } => fault
+                .with("Size", len_bytes.to_string())
+                .with("MaxSizeAllowed", "1024"),
+            E::InvalidArgument { name, .. } => fault.with("ArgumentName", name),
+            E::InvalidPart { part_number } => fault.with("PartNumber", part_number.to_string()),
+            E::EntityTooSmall {
+                part_number,
+                size,
+                minimum,
+            } => fault
+                .with("PartNumber", part_number.to_string())
+                .with("ProposedSize", size.to_string())
+                .with("MinSizeAllowed", minimum.to_string()),
+            E::EntityTooLarge { limit_bytes } => {
+                fault.with("MaxSizeAllowed", limit_bytes.to_string())
+            }
+            E::InvalidRange { size } => fault
+                .with("ActualObjectSize", size.to_string())
+                .with_header(header::CONTENT_RANGE, &format!("bytes */{size}")),
+            E::PayloadHashMismatch { signed, computed } => fault
+                .with("ClientComputedContentSHA256", signed)
+                .with("S3ComputedContentSHA256", computed),
+            E::HeadersNotSigned { headers } => fault.with("HeadersNotSigned", headers),
+            E::InvalidAccessKeyId { access_key_id } => fault.with("AWSAccessKeyId", access_key_id),
+            E::SignatureDoesNotMatch(mismatch) => with_mismatch(fault, &mismatch),
+            E::RequestTimeTooSkewed {
+                request_time,
+                server_time,
+            } => fault
+                .with("RequestTime", request_time)
+                .with("ServerTime", server_time)
+                .with("MaxAllowedSkewMilliseconds", "900000"),
+            E::PreconditionFailed { condition } => fault.with("Condition", condition),
+            E::NotModified {
+                etag,
+                last_modified,
+            } => fault
+                .with_header(header::ETAG, &s3_header::quoted(&etag))
+                .with_header(header::LAST_MODIFIED, &s3_header::http_date(last_modified)),
+            E::Overloaded => fault.with_header(header::RETRY_AFTER, "1"),
+            E::RateLimited { after } => {
+                let secs = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+                fault.with_header(header::RETRY_AFTER, &secs.max(1).to_string())
+            }
+            _ => fault,
+        }
+    }
+}
+
+/// The table: status, code, and message of every outcome.
+fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
+    use StatusCode as S;
+    use StorageError as E;
+    let (status, code, message) = match error {
+        E::NoSuchBucket { .. } => (
+            S::NOT_FOUND,
+            "NoSuchBucket",
+            "The specified bucket does not exist.",
+        ),
+        E::NoSuchKey { .. } => (
+            S::NOT_FOUND,
+            "NoSuchKey",
+            "The specified key does not exist.",
+        ),
+        E::NoSuchUpload { .. } => (
+            S::NOT_FOUND,
+            "NoSuchUpload",
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        ),
+        E::BucketAlreadyExists { .. } => (
+            S::CONFLICT,
+            "BucketAlreadyExists",
+            "The requested bucket name is not available. Please select a different name and try again.",
+        ),
+        E::BucketNotEmpty { .. } => (
+            S::CONFLICT,
+            "BucketNotEmpty",
+            "The bucket you tried to delete is not empty.",
+        ),
+        E::InvalidBucketName { reason, .. } => {
+            let message = format!("The specified bucket is not valid: {reason}.");
+            return (S::BAD_REQUEST, "InvalidBucketName", message);
+        }
+        E::InvalidKey { reason } => return (S::BAD_REQUEST, "InvalidArgument", sentence(reason)),
+        E::KeyTooLong { .. } => (S::BAD_REQUEST, "KeyTooLongError", "Your key is too long."),
+        E::InvalidArgument { reason, .. } => {
+            return (S::BAD_REQUEST, "InvalidArgument", reason.clone());
+        }
+        E::InvalidRequest { reason } => return (S::BAD_REQUEST, "InvalidRequest", reason.clone()),
+        E::InvalidPart { .. } => (
+            S::BAD_REQUEST,
+            "InvalidPart",
+            "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+        ),
+        E::InvalidPartOrder => (
+            S::BAD_REQUEST,
+            "InvalidPartOrder",
+            "The list of parts was not in ascending order. Parts must be ordered by part number.",
+        ),
+        E::EntityTooSmall { .. } => (
+            S::BAD_REQUEST,
+            "EntityTooSmall",
+            "Your proposed upload is smaller than the minimum allowed size.",
+        ),
+        E::EntityTooLarge { .. } => (
+            S::BAD_REQUEST,
+            "EntityTooLarge",
+            "Your proposed upload exceeds the maximum allowed size.",
+        ),
+        E::InvalidRange { .. } => (
+            S::RANGE_NOT_SATISFIABLE,
+            "InvalidRange",
+            "The requested range is not satisfiable.",
+        ),
+        E::BadDigest => (
+            S::BAD_REQUEST,
+            "BadDigest",
+            "The Content-MD5 you specified did not match what we received.",
+        ),
+        E::ChecksumMismatch { algorithm } => {
+            let message = format!(
+                "The {} you specified did not match the calculated checksum.",
+                algorithm.name()
+            );
+            return (S::BAD_REQUEST, "BadDigest", message);
+        }
+        E::PayloadHashMismatch { .. } => (
+            S::BAD_REQUEST,
+            "XAmzContentSHA256Mismatch",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        ),
+        E::MalformedTrailer { reason } => {
+            return (S::BAD_REQUEST, "MalformedTrailerError", sentence(reason));
+        }
+        E::MalformedChunk { reason } => {
+            return (S::BAD_REQUEST, "InvalidRequest", sentence(reason));
+        }
+        E::IncompleteBody => (
+            S::BAD_REQUEST,
+            "IncompleteBody",
+            "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+        ),
+        E::MissingContentLength => (
+            S::LENGTH_REQUIRED,
+            "MissingContentLength",
+            "You must provide the length of the content in an HTTP header.",
+        ),
+        E::InvalidUri => (
+            S::BAD_REQUEST,
+            "InvalidURI",
+            "Couldn't parse the specified URI.",
+        ),
+        E::QuotaExceeded => (
+            S::FORBIDDEN,
+            "QuotaExceeded",
+            "The storage quota of the namespace is exceeded.",
+        ),
+        E::AccessDenied { reason } => return (S::FORBIDDEN, "AccessDenied", reason.clone()),
+        E::HeadersNotSigned { .. } => (
+            S::FORBIDDEN,
+            "AccessDenied",
+            "There were headers present in the request which were not signed.",
+        ),
+        E::InvalidAccessKeyId { .. } => (
+            S::FORBIDDEN,
+            "InvalidAccessKeyId",
+            "The AWS Access Key Id you provided does not exist in our records.",
+        ),
+        E::SignatureDoesNotMatch(_) => (
+            S::FORBIDDEN,
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+        ),
+        E::MalformedAuthorization {
+            reason,
+            is_query: false,
+        } => {
+            return (
+                S::BAD_REQUEST,
+                "AuthorizationHeaderMalformed",
+                reason.clone(),
+            );
+        }
+        E::MalformedAuthorization {
+            reason,
+            is_query: true,
+        } => {
+            return (
+                S::BAD_REQUEST,
+                "AuthorizationQueryParametersError",
+                reason.clone(),
+            );
+        }
+        E::RequestTimeTooSkewed { .. } => (
+            S::FORBIDDEN,
+            "RequestTimeTooSkewed",
+            "The difference between the request time and the current time is too large.",
+        ),
+        E::InvalidToken => (
+            S::BAD_REQUEST,
+            "InvalidToken",
+            "The provided token was not issued by this gateway. Unset AWS_SESSION_TOKEN, and use the gateway's own keys.",
+        ),
+        E::PreconditionFailed { .. } => (
+            S::PRECONDITION_FAILED,
+            "PreconditionFailed",
+            "At least one of the pre-conditions you specified did not hold.",
+        ),
+        E::NotModified { .. } => (S::NOT_MODIFIED, "NotModified", "Not Modified"),
+        E::ConditionalRequestConflict => (
+            S::CONFLICT,
+            "ConditionalRequestConflict",
+            "The conditional request cannot succeed due to a conflicting operation against this resource.",
+        ),
+        E::NotImplemented { what } => {
+            return (
+                S::NOT_IMPLEMENTED,
+                "NotImplemented",
+                format!("`{what}` is not implemented."),
+            );
+        }
+        E::Overloaded | E::RateLimited { .. } => (
+            S::SERVICE_UNAVAILABLE,
+            "SlowDown",
+            "Please reduce your request rate.",
+        ),
+        E::ClientTimeout { .. } => (
+            S::BAD_REQUEST,
+            "RequestTimeout",
+            "Your socket connection to the server was not read from or written to within the timeout period.",
+        ),
+        E::Timeout { .. } | E::Unavailable { .. } => (
+            S::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            "The storage behind this gateway is not available. Please try again.",
+        ),
+        E::Internal { .. } => (
+            S::INTERNAL_SERVER_ERROR,
+            "InternalError",
+            "We encountered an internal error. Please try again.",
+        ),
+    };
+    (status, code, message.to_owned())
+}
+
+/// Adds what people debug a signature with; none of it is secret.
+fn with_mismatch(fault: Fault, mismatch: &SignatureMismatch) -> Fault {
+    fault
+        .with("AWSAccessKeyId", &mismatch.access_key_id)
+        .with("StringToSign", &mismatch.string_to_sign)
+        .with("SignatureProvided", &mismatch.signature_provided)
+        .with("StringToSignBytes", spaced_hex(&mismatch.string_to_sign))
+        .with("CanonicalRequest", &mismatch.canonical_request)
+        .with(
+            "CanonicalRequestBytes",
+            spaced_hex(&mismatch.canonical_request),
+        )
+}
+
+fn spaced_hex(text: &str) -> String {
+    let mut spaced = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        if !spaced.is_empty() {
+            spaced.push(' ');
+        }
+        let _ = write!(spaced, "{byte:02x}");
+    }
+    spaced
+}
+
+/// Turns a lower-case fragment into a sentence.
+fn sentence(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::storage::ChecksumAlgorithm;
+
+    fn every_error() -> Vec<StorageError> {
+        use StorageError as E;
+        let text = || "x".to_owned();
+        vec![
+            E::NoSuchBucket { bucket: text() },
+            E::NoSuchKey { key: "a<b".into() },
+            E::NoSuchUpload { upload_id: text() },
+            E::BucketAlreadyExists { bucket: text() },
+            E::BucketNotEmpty { bucket: text() },
+            E::InvalidBucketName {
+                bucket: text(),
+                reason: "too short",
+            },
+            E::InvalidKey {
+                reason: "the key is empty",
+            },
+            E::KeyTooLong { len_bytes: 1025 },
+            E::InvalidArgument {
+                name: "max-keys",
+                reason: "Not a number.".into(),
+            },
+            E::InvalidRequest {
+                reason: "No.".into(),
+            },
+            E::InvalidPart { part_number: 2 },
+            E::InvalidPartOrder,
+            E::EntityTooSmall {
+                part_number: 1,
+                size: 3,
+                minimum: 5,
+            },
+            E::EntityTooLarge { limit_bytes: 9 },
+            E::InvalidRange { size: 10 },
+            E::BadDigest,
+            E::ChecksumMismatch {
+                algorithm: ChecksumAlgorithm::Crc32,
+            },
+            E::PayloadHashMismatch {
+                signed: "aa".into(),
+                computed: "bb".into(),
+            },
+            E::MalformedTrailer {
+                reason: "it is missing",
+            },
+            E::MalformedChunk {
+                reason: "the size is no number",
+            },
+            E::IncompleteBody,
+            E::MissingContentLength,
+            E::InvalidUri,
+            E::QuotaExceeded,
+            E::HeadersNotSigned {
+                headers: "x-amz-acl".into(),
+            },
+            E::denied("Access Denied"),
+            E::InvalidAccessKeyId {
+                access_key_id: "AK".into(),
+            },
+            E::SignatureDoesNotMatch(Arc::new(SignatureMismatch {
+                access_key_id: "AK".into(),
+                signature_provided: "ff".into(),
+                string_to_sign: "AB".into(),
+                canonical_request: "C".into(),
+            })),
+            E::MalformedAuthorization {
+                reason: "Bad header.".into(),
+                is_query: false,
+            },
+            E::MalformedAuthorization {
+                reason: "Bad query.".into(),
+                is_query: true,
+            },
+            E::RequestTimeTooSkewed {
+                request_time: "r".into(),
+                server_time: "s".into(),
+            },
+            E::InvalidToken,
+            E::PreconditionFailed {
+                condition: "If-Match",
+            },
+            E::NotModified {
+                etag: "e-1".into(),
+                last_modified: time::OffsetDateTime::UNIX_EPOCH,
+            },
+            E::ConditionalRequestConflict,
+            E::NotImplemented {
+                what: "this".into(),
+            },
+            E::Overloaded,
+            E::RateLimited {
+                after: Duration::from_millis(1500),
+            },
+            E::ClientTimeout {
+                idle: Duration::from_secs(1),
+            },
+            E::Timeout {
+                after: Duration::from_secs(1),
+            },
+            E::Unavailable {
+                service: "hub",
+                reason: "secret detail".into(),
+                is_safe_to_retry: true,
+            },
+            E::internal("secret detail"),
+        ]
+    }
+
+    #[test]
+    fn every_outcome_has_its_code_and_status() {
+        let table: String = every_error()
+            .into_iter()
+            .map(|error| {
+                let outcome = error.outcome();
+                let fault = Fault::from(error);
+                let details: Vec<_> = fault.details.iter().map(|(name, _)| *name).collect();
+                format!(
+                    "{outcome}: {} {} {}\n",
+                    fault.status.as_u16(),
+                    fault.code,
+                    details.join(",")
+                )
+            })
+            .collect();
+        insta::assert_snapshot!(table);
+    }
+
+    #[test]
+    fn the_document_is_escaped_and_names_the_request() {
+        let fault = Fault::from(StorageError::NoSuchKey { key: "a<b".into() });
+        let document = fault.document("/bucket/a<b", "0123").to_string();
+        assert_eq!(
+            document,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code>\
+             <Message>The specified key does not exist.</Message><Key>a&lt;b</Key>\
+             <Resource>/bucket/a&lt;b</Resource><RequestId>0123</RequestId><HostId>hugbucket</HostId></Error>"
+        );
+    }
+
+    #[test]
+    fn upstream_details_stay_inside() {
+        for error in every_error() {
+            assert!(!Fault::from(error).message.contains("secret detail"));
+        }
+    }
+
+    #[test]
+    fn some_refusals_carry_headers() {
+        let header = |error: StorageError, name| {
+            let response = Fault::from(error).render(false, "/", "id");
+            response
+                .headers()
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let range = StorageError::InvalidRange { size: 10 };
+        assert_eq!(
+            header(range, header::CONTENT_RANGE).as_deref(),
+            Some("bytes */10")
+        );
+        let limited = StorageError::RateLimited {
+            after: Duration::from_millis(1500),
+        };
+        assert_eq!(header(limited, header::RETRY_AFTER).as_deref(), Some("2"));
+    }
+}

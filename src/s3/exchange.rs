@@ -1,0 +1,238 @@
+//! One request on its way through the adapter: what was received, and the caller on whose behalf the stack is asked.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+
+use crate::s3::body::{self, LentBody, Reclaim};
+use crate::s3::config::S3Config;
+use crate::s3::error::Fault;
+use crate::s3::header::text;
+use crate::s3::integrity;
+use crate::s3::params::Params;
+use crate::sigv4::{ClaimOptions, ContentSha256, claim, verify_document};
+use crate::storage::{Credentials, Gateway, Operation, RequestContext, StorageError};
+
+/// A request that was read but not judged.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// Who asks.
+    pub(super) caller: Caller,
+    /// The headers, with those that a presigned URL carries in its query.
+    pub(super) headers: HeaderMap,
+    /// The query.
+    pub(super) params: Params,
+    /// The body as received.
+    pub(super) body: LentBody,
+    /// Settings of the adapter.
+    pub(super) config: Arc<S3Config>,
+    /// Where the client reached us, as URLs begin: scheme and host without a trailing slash.
+    pub(super) origin: String,
+    /// The path as received.
+    pub(super) path: String,
+    version: Version,
+}
+
+/// The way to the stack on behalf of one client; good for one operation.
+#[derive(Debug)]
+pub(super) struct Caller {
+    gateway: Gateway,
+    context: RequestContext,
+    credentials: Credentials,
+}
+
+impl Caller {
+    /// Returns the request's id.
+    pub(super) fn request_id(&self) -> Arc<str> {
+        Arc::clone(&self.context.request_id)
+    }
+
+    /// Sends one operation through the stack.
+    pub(super) async fn call<O: Operation>(self, operation: O) -> Result<O::Output, Fault> {
+        self.gateway
+            .call(self.context, self.credentials, operation)
+            .await
+            .map_err(Fault::from_stack)
+    }
+}
+
+impl Exchange {
+    /// Reads a request's head.
+    ///
+    /// Errors: whatever is wrong with the signature's form, InvalidURI. The body is not touched.
+    pub(super) fn read(
+        head: &Parts,
+        body: LentBody,
+        params: Params,
+        context: RequestContext,
+        gateway: Gateway,
+        config: Arc<S3Config>,
+    ) -> Result<Self, Fault> {
+        let is_trusted = config.trusted_proxies.include(context.peer);
+        let options = ClaimOptions {
+            trusts_forwarded_host: is_trusted,
+            repairs_accept_encoding: is_trusted,
+        };
+        let credentials = claim(head, options).map_err(StorageError::from)?.into();
+        let headers = with_hoisted(&head.headers, &params);
+        let origin = origin(head, is_trusted);
+        Ok(Self {
+            caller: Caller {
+                gateway,
+                context,
+                credentials,
+            },
+            headers,
+            params,
+            body,
+            config,
+            origin,
+            path: head.uri.path().to_owned(),
+            version: head.version,
+        })
+    }
+
+    /// Reports whether the request claims to be signed. The claim is judged by the stack.
+    pub(super) fn is_signed(&self) -> bool {
+        !matches!(self.caller.credentials, Credentials::Anonymous)
+    }
+
+    /// Checks that the upload says how long it is, and that it is not too long.
+    ///
+    /// Errors: MissingContentLength, EntityTooLarge.
+    pub(super) fn check_length(&self, limit_bytes: u64) -> Result<(), Fault> {
+        let decoded_length = match &self.caller.credentials {
+            Credentials::SigV4(evidence) => evidence.decoded_length,
+            Credentials::Anonymous | Credentials::Password { .. } => None,
+        };
+        body::check_length(decoded_length, &self.headers, self.version, limit_bytes)
+    }
+
+    /// Reads a document whole and checks it against everything that was signed and announced of it.
+    ///
+    /// Returns the caller and the document. Errors: as [`LentBody::read_document`], InvalidDigest, BadDigest,
+    /// XAmzContentSHA256Mismatch, and InvalidRequest where `needs_digest` and nothing vouches for the document.
+    pub(super) async fn read_document(
+        self,
+        limit_bytes: usize,
+        needs_digest: bool,
+    ) -> Result<(Caller, Bytes), Fault> {
+        let announced = integrity::announced(&self.headers)?;
+        let signed = match &self.caller.credentials {
+            Credentials::SigV4(evidence) => evidence.content_sha256,
+            Credentials::Anonymous | Credentials::Password { .. } => ContentSha256::Unsigned,
+        };
+        let has_digest = announced.md5.is_some()
+            || announced.checksum.is_some()
+            || matches!(signed, ContentSha256::Digest(_));
+        if needs_digest && !has_digest {
+            return Err(Fault::invalid_request(
+                "Missing required header for this request: Content-MD5",
+            ));
+        }
+        let patience = self.config.document_timeout;
+        let document = self.body.read_document(limit_bytes, patience).await?;
+        verify_document(signed, &document).map_err(StorageError::from)?;
+        integrity::check_document(&announced, &document)?;
+        Ok((self.caller, document))
+    }
+}
+
+/// Reads a body aside from its head, so that its rest can be dealt with whatever becomes of the request.
+pub(super) fn lend_body(head: &Parts, body: Body) -> (LentBody, Reclaim) {
+    body::lend(body, &head.headers, head.version)
+}
+
+/// Adds the `x-amz-*` parameters of a presigned URL to the headers: the JavaScript SDK moves headers there (`x-amz-acl`,
+/// `x-amz-meta-*`), and S3 reads them as such. A header that was sent as one wins.
+///
+/// Checksums stay out: SDKs put that of an empty body there, since they do not know the body yet.
+fn with_hoisted(headers: &HeaderMap, params: &Params) -> HeaderMap {
+    let mut all = headers.clone();
+    for (name, value) in params.iter() {
+        let name = name.to_ascii_lowercase();
+        let is_header = name.starts_with("x-amz-")
+            && !name.starts_with("x-amz-checksum-")
+            && !name.starts_with("x-amz-sdk-")
+            && !SIGNING_PARAMETERS.contains(&name.as_str());
+        if !is_header || all.contains_key(&name) {
+            continue;
+        }
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::try_from(name),
+            HeaderValue::from_bytes(value.as_bytes()),
+        ) {
+            all.insert(name, value);
+        }
+    }
+    all
+}
+
+/// Parameters of a presigned URL that are about its signature.
+const SIGNING_PARAMETERS: [&str; 8] = [
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-signedheaders",
+    "x-amz-signature",
+    "x-amz-security-token",
+    "x-amz-content-sha256",
+];
+
+/// Returns the host that the client named: HTTP/2 has it in the URI, HTTP/1.1 in a header.
+pub(super) fn host(head: &Parts) -> Option<&str> {
+    match head.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => head.headers.get(header::HOST)?.to_str().ok(),
+    }
+}
+
+fn origin(head: &Parts, is_trusted: bool) -> String {
+    let forwarded = |name| text(&head.headers, name).filter(|_| is_trusted);
+    let scheme = match forwarded("x-forwarded-proto") {
+        Some("https") => "https",
+        _ => "http",
+    };
+    let host = forwarded("x-forwarded-host")
+        .or_else(|| host(head))
+        .unwrap_or("localhost");
+    format!("{scheme}://{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_a_presigned_url_are_read_from_its_query() {
+        let params = Params::parse(Some(
+            "X-Amz-Signature=s&x-amz-acl=private&x-amz-meta-a=1&x-amz-meta-b=2&x-amz-checksum-crc32=AAAAAA%3D%3D\
+             &x-amz-sdk-checksum-algorithm=CRC32&x-id=PutObject",
+        ))
+        .unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-meta-b", HeaderValue::from_static("sent"));
+        let all = with_hoisted(&headers, &params);
+        assert_eq!(all["x-amz-acl"], "private");
+        assert_eq!(all["x-amz-meta-a"], "1");
+        assert_eq!(all["x-amz-meta-b"], "sent");
+        assert_eq!(all.len(), 3);
+    }
+
+    #[test]
+    fn the_origin_is_that_of_a_trusted_proxy_or_our_own() {
+        let (head, ()) = http::Request::get("/b/k")
+            .header("host", "inner:9000")
+            .header("x-forwarded-proto", "https")
+            .header("x-forwarded-host", "s3.example.org")
+            .body(())
+            .unwrap()
+            .into_parts();
+        assert_eq!(origin(&head, false), "http://inner:9000");
+        assert_eq!(origin(&head, true), "https://s3.example.org");
+    }
+}

@@ -1,0 +1,236 @@
+//! Multipart uploads: begin, send parts, complete, abort.
+
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use crate::s3::commit::{self, Finish};
+use crate::s3::error::Fault;
+use crate::s3::exchange::Exchange;
+use crate::s3::header::{self as s3_header, quoted};
+use crate::s3::object::payload;
+use crate::s3::params::Params;
+use crate::s3::xml::Document;
+use crate::s3::xml_reader::Element;
+use crate::s3::{condition, integrity, metadata, unsupported};
+use crate::storage::{
+    AbortUpload, BucketName, CompleteUpload, CreateUpload, NamedPart, ObjectKey, PartNumber,
+    UploadCompleted, UploadId, UploadPart,
+};
+
+/// The largest part: 5 GiB. Source: AWS, "Amazon S3 multipart upload limits".
+const MAX_PART_BYTES: u64 = 5 << 30;
+
+/// The most parts of an upload. Source: as above.
+const MAX_PARTS: usize = 10_000;
+
+/// The longest completion: 10,000 parts with a SHA-256 each, indented, have about 2.5 MiB.
+const MAX_COMPLETION_BYTES: usize = 4 << 20;
+
+/// `POST /bucket/key?uploads`
+pub(super) async fn create(
+    exchange: Exchange,
+    bucket: BucketName,
+    key: ObjectKey,
+) -> Result<Response, Fault> {
+    condition::refuse_on_write(&exchange.headers)?;
+    unsupported::refuse_on_object_write(&exchange.headers)?;
+    let metadata = metadata::from_headers(&exchange.headers)?;
+    let operation = CreateUpload {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        metadata,
+    };
+    let created = exchange.caller.call(operation).await?;
+    let document = Document::result("InitiateMultipartUploadResult", |root| {
+        root.text("Bucket", bucket.as_str());
+        root.text("Key", key.as_str());
+        root.text("UploadId", created.upload_id.as_str());
+    });
+    Ok(document.into_response())
+}
+
+/// `PUT /bucket/key?partNumber=…&uploadId=…`
+pub(super) async fn upload_part(
+    exchange: Exchange,
+    bucket: BucketName,
+    key: ObjectKey,
+) -> Result<Response, Fault> {
+    condition::refuse_on_write(&exchange.headers)?;
+    unsupported::refuse_on_object_write(&exchange.headers)?;
+    let part_number = part_number(&exchange.params)?;
+    let upload_id = upload_id(&exchange.params)?;
+    exchange.check_length(MAX_PART_BYTES)?;
+    let announced = integrity::announced(&exchange.headers)?;
+    let measured = announced.measured.clone();
+    let operation = UploadPart {
+        bucket,
+        key,
+        upload_id,
+        part_number,
+        payload: payload(exchange.body, announced),
+    };
+    let uploaded = exchange.caller.call(operation).await?;
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::ETAG,
+        s3_header::value(&quoted(&uploaded.hash.etag())),
+    );
+    integrity::write_measured(&measured, headers);
+    Ok(response)
+}
+
+/// `POST /bucket/key?uploadId=…`
+pub(super) async fn complete(
+    exchange: Exchange,
+    bucket: BucketName,
+    key: ObjectKey,
+) -> Result<Response, Fault> {
+    condition::refuse_on_write(&exchange.headers)?;
+    let upload_id = upload_id(&exchange.params)?;
+    let finish = Finish::of(&exchange);
+    let location = format!("{}{}", exchange.origin, exchange.path);
+    let (caller, document) = exchange.read_document(MAX_COMPLETION_BYTES, false).await?;
+    let operation = CompleteUpload {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        upload_id,
+        parts: named_parts(&document)?,
+    };
+    let render = move |completed: UploadCompleted, document: &mut Document| {
+        document.root("CompleteMultipartUploadResult", |root| {
+            root.text("Location", &location);
+            root.text("Bucket", bucket.as_str());
+            root.text("Key", key.as_str());
+            root.text("ETag", &quoted(&completed.hash.etag()));
+        });
+    };
+    commit::answer(finish, caller.call(operation), render).await
+}
+
+/// `DELETE /bucket/key?uploadId=…`
+pub(super) async fn abort(
+    exchange: Exchange,
+    bucket: BucketName,
+    key: ObjectKey,
+) -> Result<Response, Fault> {
+    condition::refuse_on_write(&exchange.headers)?;
+    let upload_id = upload_id(&exchange.params)?;
+    let operation = AbortUpload {
+        bucket,
+        key,
+        upload_id,
+    };
+    exchange.caller.call(operation).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn upload_id(params: &Params) -> Result<UploadId, Fault> {
+    Ok(params.get("uploadId").unwrap_or_default().parse()?)
+}
+
+fn part_number(params: &Params) -> Result<PartNumber, Fault> {
+    // What is not a number gets the same answer as a number out of range.
+    let number = params
+        .get("partNumber")
+        .and_then(|number| number.parse().ok());
+    Ok(PartNumber::new(number.unwrap_or_default())?)
+}
+
+/// Reads the parts of a completion in the client's order. The checksums that some clients repeat there were verified when
+/// the parts came in.
+///
+/// Errors: MalformedXML, also for no part and for more than 10,000; InvalidArgument for a part number out of range.
+fn named_parts(document: &[u8]) -> Result<Vec<NamedPart>, Fault> {
+    let root = Element::parse(document, "CompleteMultipartUpload")?;
+    let parts = root
+        .all("Part")
+        .map(named_part)
+        .collect::<Result<Vec<_>, _>>()?;
+    if !(1..=MAX_PARTS).contains(&parts.len()) {
+        return Err(Fault::malformed_xml("it names no part, or more than 10000"));
+    }
+    Ok(parts)
+}
+
+fn named_part(part: &Element) -> Result<NamedPart, Fault> {
+    let number = part
+        .child_text("PartNumber")
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| Fault::malformed_xml("a part has no number"))?;
+    let etag = part
+        .child_text("ETag")
+        .ok_or_else(|| Fault::malformed_xml("a part has no entity tag"))?;
+    Ok(NamedPart {
+        part_number: PartNumber::new(number)?,
+        etag: etag.trim_matches('"').to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_read_in_order_with_or_without_quotes() {
+        let document = "<CompleteMultipartUpload><Part><ETag>&quot;aa-1&quot;</ETag><PartNumber>2</PartNumber>\
+                        <ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>\n<Part><PartNumber> 1 </PartNumber>\
+                        <ETag>bb-1</ETag></Part></CompleteMultipartUpload>";
+        let parts: Vec<_> = named_parts(document.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|part| (part.part_number.get(), part.etag))
+            .collect();
+        assert_eq!(parts, [(2, "aa-1".to_owned()), (1, "bb-1".to_owned())]);
+    }
+
+    #[test]
+    fn wrong_completions_are_refused() {
+        let code = |parts: &str| {
+            let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+            named_parts(document.as_bytes()).unwrap_err().code
+        };
+        assert_eq!(code(""), "MalformedXML");
+        assert_eq!(code("<Part><ETag>a</ETag></Part>"), "MalformedXML");
+        assert_eq!(
+            code("<Part><PartNumber>1</PartNumber></Part>"),
+            "MalformedXML"
+        );
+        assert_eq!(
+            code("<Part><ETag>a</ETag><PartNumber>10001</PartNumber></Part>"),
+            "InvalidArgument"
+        );
+        let part = "<Part><ETag>a</ETag><PartNumber>1</PartNumber></Part>";
+        assert_eq!(code(&part.repeat(10_001)), "MalformedXML");
+    }
+
+    #[test]
+    fn the_largest_completion_fits() {
+        let part = format!(
+            "  <Part>\n    <PartNumber>10000</PartNumber>\n    <ETag>&quot;{}-1&quot;</ETag>\n    \
+             <ChecksumSHA256>{}</ChecksumSHA256>\n  </Part>\n",
+            "a".repeat(32),
+            "A".repeat(44)
+        );
+        assert!(part.len() * MAX_PARTS < MAX_COMPLETION_BYTES);
+    }
+
+    #[test]
+    fn part_numbers_are_1_to_10000() {
+        let read = |query| {
+            part_number(&Params::parse(Some(query)).unwrap())
+                .map(PartNumber::get)
+                .map_err(|f| f.code)
+        };
+        assert_eq!(read("partNumber=10000"), Ok(10_000));
+        for query in [
+            "partNumber=0",
+            "partNumber=10001",
+            "partNumber=-1",
+            "partNumber=x",
+            "partNumber=",
+        ] {
+            assert_eq!(read(query), Err("InvalidArgument"), "{query}");
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Which operation a request asks for: one table over method, resource, and query.
+//!
+//! A sub-resource that is not in the table is refused by name. It is never taken for the plain operation: `PUT /b/k?acl`
+//! must not store the policy document as the object.
+
+use http::{HeaderMap, Method};
+
+use crate::s3::error::Fault;
+use crate::s3::params::Params;
+use crate::s3::stub::Stub;
+use crate::s3::target::Target;
+use crate::storage::{BucketName, ObjectKey};
+
+/// An operation on its checked resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Lists the buckets.
+    ListBuckets,
+    /// On a bucket.
+    Bucket(BucketAction, BucketName),
+    /// On an object.
+    Object(ObjectAction, BucketName, ObjectKey),
+}
+
+/// Operations on a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BucketAction {
+    Create,
+    Head,
+    Delete,
+    Location,
+    ListObjects,
+    ListObjectsV2,
+    DeleteObjects,
+    Stub(Stub),
+}
+
+/// Operations on an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ObjectAction {
+    Get,
+    Head,
+    Put,
+    Copy,
+    Delete,
+    CreateUpload,
+    UploadPart,
+    CompleteUpload,
+    AbortUpload,
+    Stub(Stub),
+}
+
+impl Route {
+    /// Finds the operation.
+    ///
+    /// Errors: NotImplemented with the parameter's name, MethodNotAllowed, InvalidBucketName, and InvalidArgument for keys
+    /// that a Storage Bucket cannot hold.
+    pub(super) fn choose(
+        method: &Method,
+        target: Target,
+        params: &Params,
+        headers: &HeaderMap,
+    ) -> Result<Self, Fault> {
+        check_version_id(params)?;
+        match target {
+            Target::Service => {
+                let selectors = selectors(params, SERVICE_ARGUMENTS);
+                match (method.as_str(), selectors.as_slice()) {
+                    ("GET", []) => Ok(Self::ListBuckets),
+                    (_, []) => Err(Fault::method_not_allowed(method, target.kind())),
+                    (_, [first, ..]) => Err(Fault::parameter_not_implemented(method, first)),
+                }
+            }
+            Target::Bucket(bucket) => {
+                let action = bucket_action(method, params)?;
+                Ok(Self::Bucket(action, BucketName::new(&bucket)?))
+            }
+            Target::Object(bucket, key) => {
+                let action = object_action(method, params, headers)?;
+                Ok(Self::Object(
+                    action,
+                    BucketName::new(&bucket)?,
+                    ObjectKey::new(&key)?,
+                ))
+            }
+        }
+    }
+
+    /// Returns S3's name of the operation, for logs.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::ListBuckets => "ListBuckets",
+            Self::Bucket(action, _) => match action {
+                BucketAction::Create => "CreateBucket",
+                BucketAction::Head => "HeadBucket",
+                BucketAction::Delete => "DeleteBucket",
+                BucketAction::Location => "GetBucketLocation",
+                BucketAction::ListObjects => "ListObjects",
+                BucketAction::ListObjectsV2 => "ListObjectsV2",
+                BucketAction::DeleteObjects => "DeleteObjects",
+                BucketAction::Stub(stub) => stub.parameter(),
+            },
+            Self::Object(action, ..) => match action {
+                ObjectAction::Get => "GetObject",
+                ObjectAction::Head => "HeadObject",
+                ObjectAction::Put => "PutObject",
+                ObjectAction::Copy => "CopyObject",
+                ObjectAction::Delete => "DeleteObject",
+                ObjectAction::CreateUpload => "CreateMultipartUpload",
+                ObjectAction::UploadPart => "UploadPart",
+                ObjectAction::CompleteUpload => "CompleteMultipartUpload",
+                ObjectAction::AbortUpload => "AbortMultipartUpload",
+                ObjectAction::Stub(stub) => stub.parameter(),
+            },
+        }
+    }
+}
+
+/// Parameters that refine the plain operation and do not choose another one.
+const SERVICE_ARGUMENTS: &[&str] = &[
+    "max-buckets",
+    "prefix",
+    "continuation-token",
+    "bucket-region",
+];
+const LIST_ARGUMENTS: &[&str] = &[
+    "list-type",
+    "prefix",
+    "delimiter",
+    "marker",
+    "max-keys",
+    "encoding-type",
+    "continuation-token",
+    "start-after",
+    "fetch-owner",
+];
+const READ_ARGUMENTS: &[&str] = &[
+    "partNumber",
+    "versionId",
+    "response-content-type",
+    "response-content-language",
+    "response-expires",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+];
+const WRITE_ARGUMENTS: &[&str] = &["versionId"];
+
+fn bucket_action(method: &Method, params: &Params) -> Result<BucketAction, Fault> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let selectors = selectors(params, if is_read { LIST_ARGUMENTS } else { &[] });
+    let action = match (method.as_str(), selectors.as_slice()) {
+        ("GET", []) => list_action(params)?,
+        ("GET", ["location"]) => BucketAction::Location,
+        ("GET", [name]) if let Some(stub) = Stub::of_bucket(name) => BucketAction::Stub(stub),
+        ("HEAD", []) => BucketAction::Head,
+        ("PUT", []) => BucketAction::Create,
+        ("DELETE", []) => BucketAction::Delete,
+        ("POST", ["delete"]) => BucketAction::DeleteObjects,
+        ("POST", []) => {
+            return Err(Fault::parameter_not_implemented(
+                method,
+                "policy form upload",
+            ));
+        }
+        ("GET" | "HEAD", names) if are_unknown_arguments(params, names) => match *method {
+            Method::HEAD => BucketAction::Head,
+            _ => list_action(params)?,
+        },
+        ("GET" | "HEAD" | "PUT" | "DELETE" | "POST", [first, ..]) => {
+            return Err(Fault::parameter_not_implemented(method, first));
+        }
+        _ => return Err(Fault::method_not_allowed(method, "BUCKET")),
+    };
+    Ok(action)
+}
+
+fn list_action(params: &Params) -> Result<BucketAction, Fault> {
+    match params.get("list-type") {
+        None => Ok(BucketAction::ListObjects),
+        Some("2") => Ok(BucketAction::ListObjectsV2),
+        Some(_) => Err(Fault::invalid_argument(
+            "list-type",
+            "Invalid List Type specified in query string",
+        )),
+    }
+}
+
+fn object_action(
+    method: &Method,
+    params: &Params,
+    headers: &HeaderMap,
+) -> Result<ObjectAction, Fault> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let selectors = selectors(
+        params,
+        if is_read {
+            READ_ARGUMENTS
+        } else {
+            WRITE_ARGUMENTS
+        },
+    );
+    let is_copy = headers.contains_key("x-amz-copy-source");
+    let action = match (method.as_str(), selectors.as_slice()) {
+        ("GET", []) => ObjectAction::Get,
+        ("GET", [name]) if let Some(stub) = Stub::of_object(name) => ObjectAction::Stub(stub),
+        ("HEAD", []) => ObjectAction::Head,
+        ("PUT", []) if is_copy => ObjectAction::Copy,
+        ("PUT", []) => ObjectAction::Put,
+        ("PUT", ["partNumber", "uploadId"] | ["uploadId", "partNumber"]) if is_copy => {
+            return Err(Fault::header_not_implemented("x-amz-copy-source"));
+        }
+        ("PUT", ["partNumber", "uploadId"] | ["uploadId", "partNumber"]) => {
+            ObjectAction::UploadPart
+        }
+        ("PUT", ["partNumber"]) => {
+            return Err(Fault::invalid_argument(
+                "uploadId",
+                "This operation does not accept a part number without an upload ID.",
+            ));
+        }
+        ("PUT", ["uploadId"]) => {
+            return Err(Fault::invalid_argument(
+                "partNumber",
+                "This operation needs a part number with the upload ID.",
+            ));
+        }
+        ("POST", ["uploads"]) => ObjectAction::CreateUpload,
+        ("POST", ["uploadId"]) => ObjectAction::CompleteUpload,
+        ("DELETE", []) => ObjectAction::Delete,
+        ("DELETE", ["uploadId"]) => ObjectAction::AbortUpload,
+        ("GET" | "HEAD", names) if are_unknown_arguments(params, names) => match *method {
+            Method::HEAD => ObjectAction::Head,
+            _ => ObjectAction::Get,
+        },
+        ("GET" | "HEAD" | "PUT" | "DELETE" | "POST", [first, ..]) => {
+            return Err(Fault::parameter_not_implemented(method, first));
+        }
+        _ => return Err(Fault::method_not_allowed(method, "OBJECT")),
+    };
+    Ok(action)
+}
+
+/// Returns the parameters that choose an operation, in order and each once: all but the arguments of the plain operation,
+/// what SDKs add for their own statistics (`x-id=PutObject`), and the parameters of a presigned URL.
+fn selectors<'a>(params: &'a Params, arguments: &[&str]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in params.iter() {
+        let is_signing = name
+            .get(..6)
+            .is_some_and(|head| head.eq_ignore_ascii_case("x-amz-"));
+        if name != "x-id" && !is_signing && !arguments.contains(&name) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Reports whether the parameters only decorate a read, as `?v=3` or `?download=true` do, which S3 ignores. A parameter
+/// without a value is a sub-resource, and so is `uploadId`, which lists parts.
+fn are_unknown_arguments(params: &Params, names: &[&str]) -> bool {
+    names
+        .iter()
+        .all(|name| *name != "uploadId" && params.non_empty(name).is_some())
+}
+
+/// Objects have one version, `null`.
+fn check_version_id(params: &Params) -> Result<(), Fault> {
+    match params.get("versionId") {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(Fault::invalid_argument(
+            "versionId",
+            "Invalid version id specified",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(line: &str) -> Result<&'static str, (u16, String)> {
+        let mut words = line.split(' ');
+        let method: Method = words.next().unwrap().parse().unwrap();
+        let (path, query) = words
+            .next()
+            .map(|uri| uri.split_once('?').unwrap_or((uri, "")))
+            .unwrap();
+        let mut headers = HeaderMap::new();
+        if words.next() == Some("copy") {
+            headers.insert("x-amz-copy-source", "/b/k".parse().unwrap());
+        }
+        let target = Target::locate(None, path, &[]).unwrap();
+        let params = Params::parse(Some(query)).unwrap();
+        Route::choose(&method, target, &params, &headers)
+            .map(|route| route.name())
+            .map_err(|fault| {
+                let detail = fault
+                    .details
+                    .first()
+                    .map(|(_, value)| value.clone())
+                    .unwrap_or_default();
+                (fault.status.as_u16(), detail)
+            })
+    }
+
+    #[test]
+    fn operations_are_found() {
+        for (line, name) in [
+            ("GET /", "ListBuckets"),
+            ("GET /?max-buckets=3&x-id=ListBuckets", "ListBuckets"),
+            ("PUT /b", "CreateBucket"),
+            ("HEAD /b/", "HeadBucket"),
+            ("DELETE /b", "DeleteBucket"),
+            ("GET /b?location", "GetBucketLocation"),
+            ("GET /b", "ListObjects"),
+            (
+                "GET /b?prefix=x&delimiter=/&marker=y&max-keys=3&encoding-type=url",
+                "ListObjects",
+            ),
+            (
+                "GET /b?list-type=2&continuation-token=x&start-after=y&fetch-owner=true",
+                "ListObjectsV2",
+            ),
+            ("POST /b?delete", "DeleteObjects"),
+            ("POST /b?delete=&x-id=DeleteObjects", "DeleteObjects"),
+            ("GET /b?versioning", "versioning"),
+            ("GET /b/k", "GetObject"),
+            (
+                "GET /b/k?x-id=GetObject&response-content-type=a/b",
+                "GetObject",
+            ),
+            ("GET /b/k?X-Amz-Algorithm=x&X-Amz-Signature=y", "GetObject"),
+            ("GET /b/k?versionId=null&partNumber=1", "GetObject"),
+            ("GET /b/k?download=true", "GetObject"),
+            ("HEAD /b/k", "HeadObject"),
+            ("PUT /b/k?x-id=PutObject", "PutObject"),
+            ("PUT /b/k copy", "CopyObject"),
+            ("DELETE /b/k", "DeleteObject"),
+            ("POST /b/k?uploads", "CreateMultipartUpload"),
+            ("PUT /b/k?partNumber=1&uploadId=u", "UploadPart"),
+            (
+                "PUT /b/k?uploadId=u&partNumber=1&x-id=UploadPart",
+                "UploadPart",
+            ),
+            ("POST /b/k?uploadId=u", "CompleteMultipartUpload"),
+            ("DELETE /b/k?uploadId=u", "AbortMultipartUpload"),
+            ("GET /b/k?acl", "acl"),
+        ] {
+            assert_eq!(choose(line), Ok(name), "{line}");
+        }
+    }
+
+    #[test]
+    fn unknown_subresources_are_refused_by_name() {
+        for (line, name) in [
+            ("PUT /b/k?acl", "acl"),
+            ("PUT /b/k?tagging", "tagging"),
+            ("PUT /b/k?retention", "retention"),
+            ("PUT /b/k?something-new", "something-new"),
+            ("PUT /b/k?something=new", "something"),
+            ("PUT /b/k?prefix=x", "prefix"),
+            ("PUT /b/k?uploadId=u&partNumber=1 copy", "x-amz-copy-source"),
+            ("GET /b/k?something-new", "something-new"),
+            ("GET /b/k?something-new=", "something-new"),
+            ("GET /b/k?attributes", "attributes"),
+            ("GET /b/k?uploadId=u", "uploadId"),
+            ("GET /b/k?torrent", "torrent"),
+            ("HEAD /b/k?attributes", "attributes"),
+            ("POST /b/k?restore", "restore"),
+            ("POST /b/k?select&select-type=2", "select"),
+            ("DELETE /b/k?tagging", "tagging"),
+            ("DELETE /b/k?something=new", "something"),
+            ("PUT /b?versioning", "versioning"),
+            ("PUT /b?policy", "policy"),
+            ("PUT /b?cors", "cors"),
+            ("DELETE /b?lifecycle", "lifecycle"),
+            ("GET /b?uploads", "uploads"),
+            ("GET /b?versions", "versions"),
+            ("GET /b?inventory&id=1", "inventory"),
+            ("GET /b?something-new", "something-new"),
+            ("POST /b", "policy form upload"),
+            ("POST /?Action=AssumeRole", "Action"),
+        ] {
+            assert_eq!(choose(line), Err((501, name.to_owned())), "{line}");
+        }
+    }
+
+    #[test]
+    fn impossible_requests_are_refused() {
+        for (line, status) in [
+            ("PUT /", 405),
+            ("POST /b/k", 405),
+            ("PATCH /b/k", 405),
+            ("PUT /b/k?partNumber=1", 400),
+            ("PUT /b/k?uploadId=u", 400),
+            ("GET /b/k?versionId=abc", 400),
+            ("DELETE /b/k?versionId=abc", 400),
+            ("GET /b?list-type=3", 400),
+            ("GET /b%20c", 400),
+            ("GET //k", 400),
+            ("PUT /b//k", 400),
+            ("PUT /b/.hugbucket/k", 400),
+        ] {
+            assert_eq!(
+                choose(line).map_err(|(status, _)| status),
+                Err(status),
+                "{line}"
+            );
+        }
+    }
+}
