@@ -1,6 +1,21 @@
 //! What the process tells about itself: metrics, logs, traces, and the admin listener.
+//!
+//! | file | tells |
+//! |---|---|
+//! | [`metrics`] | Prometheus series with closed label sets |
+//! | [`logging`] | lines on standard error |
+//! | [`tracing`] | spans over OTLP |
+//! | [`readiness`] | whether clients may be sent here |
+//! | [`admin`] | all of it, over HTTP, on a listener of its own |
 
+pub mod admin;
+pub mod logging;
 pub mod metrics;
+pub mod readiness;
 pub mod tracing;
 
+pub use admin::Admin;
+pub use logging::{LogFormat, Telemetry};
 pub use metrics::{AuthFailure, CacheName, CacheResult, Metrics, Status, Upstream};
+pub use readiness::Readiness;
+pub use tracing::{TraceSettings, Traces};

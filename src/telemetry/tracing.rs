@@ -143,6 +143,10 @@ pub fn trace_id(span: &Span) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_otlp::WithExportConfig;
+    use tracing_subscriber::filter::filter_fn;
+    use tracing_subscriber::layer::{Layer, SubscriberExt};
+
     use super::*;
 
     fn settings(variables: &[(&str, &str)]) -> Result<TraceSettings, String> {
@@ -173,6 +177,60 @@ mod tests {
         assert!(honours(&[]));
         assert!(honours(&[("OTEL_PROPAGATORS", "baggage, tracecontext")]));
         assert!(!honours(&[("OTEL_PROPAGATORS", "none")]));
+    }
+
+    /// Takes what the exporter posts.
+    async fn receiver() -> (std::net::SocketAddr, tokio::sync::mpsc::Receiver<Vec<u8>>) {
+        let (posted, received) = tokio::sync::mpsc::channel(8);
+        let post = move |body: axum::body::Bytes| {
+            let posted = posted.clone();
+            async move { posted.send(body.to_vec()).await.unwrap() }
+        };
+        let routes = axum::Router::new().route("/v1/traces", axum::routing::post(post));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        (address, received)
+    }
+
+    fn has(bytes: &[u8], wanted: &[u8]) -> bool {
+        bytes.windows(wanted.len()).any(|window| window == wanted)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn spans_arrive_at_the_collector_within_the_clients_trace() {
+        let (address, mut received) = receiver().await;
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_endpoint(format!("http://{address}/v1/traces"))
+            .build()
+            .unwrap();
+        let traces = Traces::with_exporter(exporter);
+        let exported = traces.layer().with_filter(filter_fn(is_exported));
+        let subscriber = tracing_subscriber::registry().with(exported);
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::error_span!("request", otel.name = "S3.GetObject");
+            continue_trace(
+                &span,
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            );
+            assert_eq!(trace_id(&span).unwrap(), "0af7651916cd43dd8448eb211c80319c");
+            let _entered = span.enter();
+            drop(tracing::info_span!(target: "hyper", "somebody else's"));
+        });
+        tokio::task::spawn_blocking(move || traces.flush(Duration::from_secs(5)))
+            .await
+            .unwrap();
+        let export = received.recv().await.unwrap();
+        assert!(has(&export, b"S3.GetObject"));
+        assert!(has(&export, b"hugbucket"));
+        assert!(has(
+            &export,
+            &hex::decode("0af7651916cd43dd8448eb211c80319c").unwrap()
+        ));
+        assert!(!has(&export, b"somebody else's"));
     }
 
     #[test]

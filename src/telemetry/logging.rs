@@ -1,0 +1,180 @@
+//! Logs: one line an event on standard error, for people or as JSON.
+//!
+//! Lines that belong to a request carry its id, and the id of its trace where one is kept: both are fields of the
+//! request's span.
+
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, filter, fmt, reload};
+
+use crate::telemetry::Metrics;
+use crate::telemetry::tracing::{TraceSettings, Traces, is_exported};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The running logs and traces.
+#[derive(Debug)]
+pub struct Telemetry {
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// The exporter of spans, if traces are on.
+    pub traces: Option<Traces>,
+}
+
+impl Telemetry {
+    /// Begins to log, to export spans if the environment says so, and to count panics. Once a process.
+    ///
+    /// `filter` is a level or `tracing-subscriber` directives, as `info,hugbucket::provider=debug`.
+    ///
+    /// Errors: a sentence, if `filter` or the exporter's settings cannot be used, or if something logs already.
+    pub fn start(
+        filter: &str,
+        format: LogFormat,
+        traces: TraceSettings,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
+        let filter = parse(filter)?;
+        let (filter, handle) = reload::Layer::new(filter);
+        let traces =
+            Traces::start(traces).map_err(|error| format!("traces cannot be exported: {error}"))?;
+        let exported = traces
+            .as_ref()
+            .map(|traces| traces.layer().with_filter(filter::filter_fn(is_exported)));
+        tracing_subscriber::registry()
+            .with(lines(format, std::io::stderr).with_filter(filter))
+            .with(exported)
+            .try_init()
+            .map_err(|error| format!("logging cannot start: {error}"))?;
+        count_panics(metrics.clone());
+        Ok(Self {
+            filter: handle,
+            traces,
+        })
+    }
+
+    /// Changes what is logged from now on.
+    ///
+    /// Errors: a sentence, if `filter` cannot be used; the old one stays.
+    pub fn set_filter(&self, filter: &str) -> Result<(), String> {
+        let filter = parse(filter)?;
+        self.filter
+            .reload(filter)
+            .map_err(|error| format!("the log filter cannot change: {error}"))
+    }
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, String> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|error| format!("`{filter}` is no log filter: {error}"))
+}
+
+/// Returns the layer that writes lines.
+fn lines<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    match format {
+        LogFormat::Text => fmt::layer()
+            .with_writer(writer)
+            .with_target(false)
+            .with_ansi(false)
+            .boxed(),
+        LogFormat::Json => fmt::layer()
+            .with_writer(writer)
+            .json()
+            .flatten_event(true)
+            // The list begins with the request's span, which holds its id; the current span may be a child without it.
+            .with_current_span(false)
+            .with_span_list(true)
+            .boxed(),
+    }
+}
+
+/// Counts and logs every panic, then lets the usual hook print it.
+fn count_panics(metrics: Metrics) {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panicked();
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "a task panicked");
+        usual(panic);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, filter: &str) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = lines(format, move || writer.clone()).with_filter(parse(filter).unwrap());
+        let subscriber = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::with_default(subscriber, || {
+            let request = tracing::error_span!("request", request_id = "abc");
+            let _request = request.enter();
+            let _call = tracing::info_span!("hub paths-info").entered();
+            tracing::info!(answer = 42, "hello");
+            tracing::debug!("too much");
+        });
+        written.text()
+    }
+
+    #[test]
+    fn json_lines_carry_the_requests_id_under_any_child_span() {
+        let text = logged(LogFormat::Json, "info");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "hello");
+        assert_eq!(line["answer"], 42);
+        assert_eq!(line["spans"][0]["request_id"], "abc");
+    }
+
+    #[test]
+    fn text_lines_carry_it_too_and_the_filter_counts() {
+        let text = logged(LogFormat::Text, "info");
+        assert!(text.contains("request_id=\"abc\""), "{text}");
+        assert!(!text.contains("too much"), "{text}");
+        assert!(logged(LogFormat::Text, "error").is_empty());
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_refused() {
+        assert!(parse("hugbucket=loud").is_err());
+        assert!(parse("info,hugbucket=debug").is_ok());
+    }
+}
