@@ -3,7 +3,16 @@
 
 pub mod access;
 pub mod client;
+mod compress;
+mod dedup;
 mod error;
+mod file_hash;
+mod hash_fold;
+mod ingest;
+pub mod manifest;
+mod shard;
+mod xorb;
 
 pub use access::{AccessSource, CasAccess, Scope};
 pub use client::{CasClient, CasConfig};
+pub use manifest::Manifest;

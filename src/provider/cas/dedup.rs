@@ -1,0 +1,211 @@
+//! Chunks that the CAS is known to hold, by bucket.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use xet_core_structures::merklehash::MerkleHash;
+
+use super::xorb::XorbRecord;
+use crate::storage::BucketId;
+
+/// How long a chunk is believed to be there. Nobody knows when the CAS collects xorbs that no file names any more.
+const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Chunks that are remembered in all: about 8 GiB of content in about 16 MiB of memory.
+const MAX_ENTRIES: usize = 128 << 10;
+
+/// An index of chunks, for deduplication within this process.
+///
+/// # Behaviour
+/// - It holds only chunks of xorbs that an accepted shard has named: only those are known to be there.
+/// - A chunk of one bucket is never used for another: nothing may tell a tenant what somebody else has stored.
+/// - Whole xorbs are forgotten, the oldest first, after 24 hours or when there are too many.
+#[derive(Debug)]
+pub(super) struct DedupIndex {
+    state: Mutex<State>,
+    max_entries: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    buckets: HashMap<BucketId, HashMap<MerkleHash, (Arc<XorbRecord>, u32)>>,
+    /// Oldest first.
+    xorbs: VecDeque<(Instant, BucketId, Arc<XorbRecord>)>,
+    entries: usize,
+}
+
+impl Default for DedupIndex {
+    fn default() -> Self {
+        Self::with_max_entries(MAX_ENTRIES)
+    }
+}
+
+impl DedupIndex {
+    fn with_max_entries(max_entries: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            max_entries,
+        }
+    }
+
+    /// Returns a xorb of this bucket that holds the chunk, and the chunk's index in it.
+    pub(super) fn find(
+        &self,
+        bucket: &BucketId,
+        chunk: &MerkleHash,
+    ) -> Option<(Arc<XorbRecord>, u32)> {
+        let mut state = self.lock();
+        state.drop_ended();
+        state.buckets.get(bucket)?.get(chunk).cloned()
+    }
+
+    /// Adds xorbs that an accepted shard has named.
+    pub(super) fn insert(&self, bucket: &BucketId, xorbs: &[Arc<XorbRecord>]) {
+        let mut state = self.lock();
+        for xorb in xorbs
+            .iter()
+            .filter(|xorb| xorb.chunks.len() <= self.max_entries)
+        {
+            while state.entries + xorb.chunks.len() > self.max_entries {
+                state.drop_oldest();
+            }
+            state.add(bucket, xorb);
+        }
+    }
+
+    /// Forgets everything about a bucket.
+    pub(super) fn forget(&self, bucket: &BucketId) {
+        let mut state = self.lock();
+        state.buckets.remove(bucket);
+        state.xorbs.retain(|(_, of, _)| of != bucket);
+        state.entries = state
+            .xorbs
+            .iter()
+            .map(|(_, _, xorb)| xorb.chunks.len())
+            .sum();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, bucket: &BucketId, xorb: &Arc<XorbRecord>) {
+        let chunks = self.buckets.entry(bucket.clone()).or_default();
+        for (index, (hash, _)) in (0..).zip(&xorb.chunks) {
+            chunks.insert(*hash, (xorb.clone(), index));
+        }
+        self.entries += xorb.chunks.len();
+        self.xorbs
+            .push_back((Instant::now(), bucket.clone(), xorb.clone()));
+    }
+
+    fn drop_ended(&mut self) {
+        while self
+            .xorbs
+            .front()
+            .is_some_and(|(since, ..)| since.elapsed() >= LIFE)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((_, bucket, xorb)) = self.xorbs.pop_front() else {
+            return;
+        };
+        self.entries -= xorb.chunks.len();
+        let Some(chunks) = self.buckets.get_mut(&bucket) else {
+            return;
+        };
+        for (hash, _) in &xorb.chunks {
+            // A later xorb may have taken the chunk over.
+            if chunks
+                .get(hash)
+                .is_some_and(|(holder, _)| Arc::ptr_eq(holder, &xorb))
+            {
+                chunks.remove(hash);
+            }
+        }
+        if chunks.is_empty() {
+            self.buckets.remove(&bucket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xet_core_structures::merklehash::compute_data_hash;
+
+    use super::*;
+    use crate::storage::{BucketName, Namespace};
+
+    fn bucket(name: &str) -> BucketId {
+        BucketId {
+            namespace: Namespace::new("acme").unwrap(),
+            name: BucketName::new(name).unwrap(),
+        }
+    }
+
+    fn chunk(n: u64) -> MerkleHash {
+        compute_data_hash(&n.to_le_bytes())
+    }
+
+    fn xorb(chunks: std::ops::Range<u64>) -> Arc<XorbRecord> {
+        Arc::new(XorbRecord {
+            hash: chunk(1000 + chunks.start),
+            chunks: chunks.map(|n| (chunk(n), 1)).collect(),
+            raw_bytes: 0,
+            stored_bytes: 0,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_chunk_is_found_only_in_its_own_bucket() {
+        let index = DedupIndex::default();
+        index.insert(&bucket("one"), &[xorb(0..4)]);
+        let (found, at) = index.find(&bucket("one"), &chunk(2)).unwrap();
+        assert_eq!((found.hash, at), (chunk(1000), 2));
+        assert!(index.find(&bucket("two"), &chunk(2)).is_none());
+        assert!(index.find(&bucket("one"), &chunk(4)).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_believed_for_more_than_a_day() {
+        let index = DedupIndex::default();
+        index.insert(&bucket("one"), &[xorb(0..4)]);
+        tokio::time::advance(LIFE / 2).await;
+        index.insert(&bucket("one"), &[xorb(2..6)]);
+        tokio::time::advance(LIFE / 2).await;
+        assert!(index.find(&bucket("one"), &chunk(1)).is_none());
+        // The younger xorb also holds this chunk.
+        assert!(index.find(&bucket("one"), &chunk(3)).is_some());
+    }
+
+    #[tokio::test]
+    async fn the_oldest_xorbs_make_room() {
+        let index = DedupIndex::with_max_entries(10);
+        for start in [0, 4, 8] {
+            index.insert(&bucket("one"), &[xorb(start..start + 4)]);
+        }
+        index.insert(&bucket("one"), &[xorb(100..120)]);
+        assert!(index.find(&bucket("one"), &chunk(0)).is_none());
+        assert!(index.find(&bucket("one"), &chunk(4)).is_some());
+        assert!(index.find(&bucket("one"), &chunk(11)).is_some());
+        assert!(index.find(&bucket("one"), &chunk(100)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_forgotten_alone() {
+        let index = DedupIndex::default();
+        index.insert(&bucket("one"), &[xorb(0..4)]);
+        index.insert(&bucket("two"), &[xorb(0..4)]);
+        index.forget(&bucket("one"));
+        assert!(index.find(&bucket("one"), &chunk(0)).is_none());
+        assert!(index.find(&bucket("two"), &chunk(0)).is_some());
+        assert_eq!(index.lock().entries, 4);
+    }
+}
