@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 
+use super::dedup::DedupIndex;
+use super::ingest::IngestBudget;
+use super::upload::Offered;
 use crate::storage::StorageError;
 use crate::telemetry::Metrics;
 
@@ -48,6 +51,9 @@ pub(super) struct Shared {
     pub(super) config: CasConfig,
     pub(super) metrics: Metrics,
     pub(super) http: Chains,
+    pub(super) ingest: Arc<IngestBudget>,
+    pub(super) dedup: Arc<DedupIndex>,
+    pub(super) uploads: Offered,
 }
 
 /// The HTTP chains over one pool of connections.
@@ -74,9 +80,12 @@ impl CasClient {
     /// Errors: [`StorageError::Internal`] if the TLS stack cannot be set up.
     pub fn new(config: CasConfig, metrics: Metrics) -> Result<Self, StorageError> {
         Ok(Self(Arc::new(Shared {
+            http: Chains::new()?,
+            ingest: IngestBudget::new(config.ingest_max_bytes, metrics.clone()),
+            dedup: Arc::default(),
+            uploads: Offered::default(),
             config,
             metrics,
-            http: Chains::new()?,
         })))
     }
 }

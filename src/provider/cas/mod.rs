@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod client;
+mod compose;
 mod compress;
 mod dedup;
 mod error;
@@ -11,8 +12,10 @@ mod hash_fold;
 mod ingest;
 pub mod manifest;
 mod shard;
+pub mod upload;
 mod xorb;
 
 pub use access::{AccessSource, CasAccess, Scope};
 pub use client::{CasClient, CasConfig};
 pub use manifest::Manifest;
+pub use upload::{Companion, StagedFile, UploadOptions};

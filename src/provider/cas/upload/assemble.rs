@@ -1,0 +1,211 @@
+//! From chunks to xorbs and files: what is known is referred to, what is new is packed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use xet_core_structures::merklehash::MerkleHash;
+use xet_core_structures::xorb_object::Chunk;
+
+use super::file::{FileBuilder, PlacedFile, XorbRef};
+use super::run::{Run, Source, Spared, hash_at};
+use super::staged::StagedFile;
+use crate::provider::cas::compress::Compressor;
+use crate::provider::cas::dedup::DedupIndex;
+use crate::provider::cas::ingest::{Charge, IngestBudget};
+use crate::provider::cas::xorb::{Xorb, XorbBuilder, XorbRecord};
+use crate::storage::{BucketId, StorageError};
+
+/// Chunks of this upload that are remembered for deduplication within it: about 16 GiB of content.
+const MAX_OWN_CHUNKS: usize = 256 << 10;
+
+/// A sealed xorb with what it occupies of the ingest budget.
+#[derive(Debug)]
+pub(super) struct ReadyXorb {
+    pub(super) xorb: Xorb,
+    /// Released when this is dropped, so once the CAS has the xorb.
+    pub(super) charge: Charge,
+}
+
+/// Packs the chunks of one upload: a file, and maybe its companion.
+#[derive(Debug)]
+pub(super) struct Assembler {
+    budget: Arc<IngestBudget>,
+    /// Everything that is held for this upload and not yet sealed.
+    charge: Charge,
+    index: Arc<DedupIndex>,
+    bucket: BucketId,
+    compressor: Compressor,
+    open: XorbBuilder,
+    sealed: Vec<Arc<XorbRecord>>,
+    ready: Vec<ReadyXorb>,
+    own: HashMap<MerkleHash, (usize, u32)>,
+    run: Option<Run>,
+    file: FileBuilder,
+    saved_bytes: u64,
+}
+
+impl Assembler {
+    pub(super) fn new(budget: Arc<IngestBudget>, index: Arc<DedupIndex>, bucket: BucketId) -> Self {
+        Self {
+            charge: Charge::nothing(&budget),
+            budget,
+            index,
+            bucket,
+            compressor: Compressor::default(),
+            open: XorbBuilder::default(),
+            sealed: Vec::new(),
+            ready: Vec::new(),
+            own: HashMap::new(),
+            run: None,
+            file: FileBuilder::default(),
+            saved_bytes: 0,
+        }
+    }
+
+    /// Takes over the charge for bytes that will come as chunks.
+    pub(super) fn account(&mut self, charge: Charge) {
+        self.charge.merge(charge);
+    }
+
+    /// Adds the file's next chunk.
+    pub(super) fn push(&mut self, chunk: Chunk) -> Result<(), StorageError> {
+        self.file.hash(chunk.hash, len_of(&chunk));
+        if let Some(run) = &self.run
+            && self.hash_in(&run.source, run.next_index()) == Some(chunk.hash)
+        {
+            self.extend_run(chunk);
+            return Ok(());
+        }
+        self.end_run(false)?;
+        match self.find(&chunk.hash) {
+            Some((source, start)) => {
+                self.run = Some(Run::new(source, start, chunk));
+                Ok(())
+            }
+            None => self.store(&chunk),
+        }
+    }
+
+    /// Ends the file and begins another one.
+    pub(super) fn finish_file(&mut self) -> Result<PlacedFile, StorageError> {
+        self.end_run(true)?;
+        Ok(std::mem::take(&mut self.file).finish())
+    }
+
+    /// Seals what is held, however small, so that it can be sent.
+    pub(super) fn flush(&mut self) -> Result<(), StorageError> {
+        self.end_run(false)?;
+        self.seal();
+        Ok(())
+    }
+
+    /// Returns the bytes that a flush would send.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.open.stored_bytes()
+    }
+
+    /// Takes the xorbs that were sealed since the last call.
+    pub(super) fn take_ready(&mut self) -> Vec<ReadyXorb> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Ends the upload: the last xorb is sealed, so every file's terms have their hashes.
+    pub(super) fn finish(
+        mut self,
+        file: PlacedFile,
+        companion: Option<PlacedFile>,
+    ) -> Result<(StagedFile, Vec<ReadyXorb>), StorageError> {
+        self.flush()?;
+        let xorbs: Arc<[Arc<XorbRecord>]> = self.sealed.into();
+        let own = |ordinal: usize| xorbs.get(ordinal).map(|record| record.hash);
+        let companion = companion
+            .map(|file| file.resolve(own))
+            .transpose()?
+            .map(|manifest| StagedFile::of_new_xorbs(manifest, xorbs.clone(), 0));
+        let staged = StagedFile::of_new_xorbs(file.resolve(own)?, xorbs.clone(), self.saved_bytes);
+        Ok((staged.with_companion(companion), self.ready))
+    }
+
+    fn find(&self, hash: &MerkleHash) -> Option<(Source, u32)> {
+        if let Some((ordinal, index)) = self.own.get(hash) {
+            return Some((Source::Own(*ordinal), *index));
+        }
+        let (record, index) = self.index.find(&self.bucket, hash)?;
+        Some((Source::Known(record), index))
+    }
+
+    fn hash_in(&self, source: &Source, index: u32) -> Option<MerkleHash> {
+        match source {
+            Source::Known(record) => hash_at(&record.chunks, index),
+            Source::Own(ordinal) => match self.sealed.get(*ordinal) {
+                Some(record) => hash_at(&record.chunks, index),
+                None => hash_at(self.open.chunks(), index),
+            },
+        }
+    }
+
+    fn extend_run(&mut self, chunk: Chunk) {
+        if let Some(run) = &mut self.run {
+            let xorb = run.source.xorb();
+            let spared = run.extend(chunk);
+            self.refer(xorb, spared);
+        }
+    }
+
+    /// Ends the run, if there is one. A file that is known as a whole is taken even if it is short.
+    fn end_run(&mut self, is_last: bool) -> Result<(), StorageError> {
+        let Some(mut run) = self.run.take() else {
+            return Ok(());
+        };
+        if is_last && self.file.is_unplaced() {
+            let spared = run.take();
+            self.refer(run.source.xorb(), spared);
+        }
+        for chunk in run.into_kept() {
+            self.store(&chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Places chunks that need no upload.
+    fn refer(&mut self, xorb: XorbRef, spared: Spared) {
+        for (index, chunk) in (spared.first..).zip(spared.chunks) {
+            self.file.place(xorb, index, chunk.hash, len_of(&chunk));
+            self.charge.release(chunk.data.len());
+            self.saved_bytes += chunk.data.len() as u64;
+        }
+    }
+
+    /// Places a chunk in the open xorb, and seals that when it is large enough.
+    fn store(&mut self, chunk: &Chunk) -> Result<(), StorageError> {
+        if !self.open.fits(chunk.data.len()) {
+            self.seal();
+        }
+        let len_bytes = len_of(chunk);
+        let stored = self.compressor.store(&chunk.data)?;
+        self.charge.release(chunk.data.len() - stored.payload.len());
+        let ordinal = self.sealed.len();
+        let index = self.open.push(chunk.hash, len_bytes, stored);
+        self.file
+            .place(XorbRef::Own(ordinal), index, chunk.hash, len_bytes);
+        if self.own.len() < MAX_OWN_CHUNKS {
+            self.own.entry(chunk.hash).or_insert((ordinal, index));
+        }
+        if self.open.raw_bytes() >= self.budget.cut_bytes() {
+            self.seal();
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self) {
+        if let Some(xorb) = self.open.seal() {
+            let charge = self.charge.split(xorb.rope.len_bytes());
+            self.sealed.push(xorb.record.clone());
+            self.ready.push(ReadyXorb { xorb, charge });
+        }
+    }
+}
+
+fn len_of(chunk: &Chunk) -> u32 {
+    u32::try_from(chunk.data.len()).expect("a chunk is at most 128 KiB")
+}

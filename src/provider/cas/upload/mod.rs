@@ -1,0 +1,106 @@
+//! Writing to the CAS.
+//!
+//! ```text
+//!  body ─► feed ══bounded══► drain ─► lane (chunks ─► assembler ─► xorbs) ─► send ─► CAS      … register: one shard
+//!          │                 │        inline, or on a blocking thread
+//!          the digests       starts sends, several in flight
+//! ```
+//! *Feed* polls the body, which computes whatever digests the request asked for, and pays for each frame from the ingest
+//! budget. *Drain* hands batches to the lane, which cuts and hashes chunks, drops those that are known, and packs the others
+//! into xorbs; these leave while the body still arrives. Nothing is visible until [`CasClient::register`] names the file, so
+//! a body that fails leaves only unreferenced xorbs behind.
+//!
+//! [`CasClient::register`]: crate::provider::cas::CasClient::register
+
+mod assemble;
+mod attempts;
+mod drain;
+#[cfg(test)]
+mod fake;
+mod feed;
+mod file;
+mod grant;
+mod lane;
+mod register;
+mod run;
+mod send;
+mod shard_events;
+mod staged;
+#[cfg(test)]
+mod tests;
+
+pub use staged::{Companion, StagedFile, UploadOptions};
+
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use futures::try_join;
+use tokio::sync::mpsc;
+
+use super::access::AccessSource;
+use super::client::CasClient;
+use crate::storage::{BucketId, ByteStream, StorageError};
+use assemble::Assembler;
+use drain::Drain;
+use lane::Lane;
+
+/// What this CAS turned out not to offer; asked once.
+#[derive(Debug, Default)]
+pub(super) struct Offered {
+    /// It grants no uploads to its storage.
+    lacks_grants: AtomicBool,
+    /// It has no shard endpoint that tells of its progress.
+    lacks_shards_v2: AtomicBool,
+}
+
+impl CasClient {
+    /// Uploads a body, and returns it as a file whose xorbs are durable but that no shard names yet.
+    ///
+    /// # Behaviour
+    /// - The body is taken as fast as the ingest budget and the CAS allow; memory is bounded however long it is.
+    /// - Nothing is registered. If the body ends with an error, that error is returned, and what was sent is unreferenced.
+    /// - A body below 63 MiB takes one xorb call, or none if all its chunks are known.
+    /// - Dropping the future stops everything.
+    ///
+    /// Errors: the body's own; [`StorageError::Unavailable`], [`StorageError::RateLimited`], or
+    /// [`StorageError::QuotaExceeded`] as the CAS answers.
+    pub async fn upload(
+        &self,
+        access: &AccessSource,
+        bucket: &BucketId,
+        body: ByteStream,
+        options: UploadOptions,
+    ) -> Result<StagedFile, StorageError> {
+        let _active = self.0.ingest.enter();
+        let assembler = Assembler::new(self.0.ingest.clone(), self.0.dedup.clone(), bucket.clone());
+        let lane = Lane::new(assembler, options.is_part);
+        // One batch waits while one is worked on and one is collected.
+        let (batches, inbox) = mpsc::channel(1);
+        let drain = Drain::new(self.clone(), access.clone());
+        let (staged, ()) = try_join!(
+            drain.run(lane, inbox, options.companion),
+            feed::feed(&self.0.ingest, body, batches),
+        )?;
+        self.0.metrics.dedup_saved(staged.saved_bytes());
+        Ok(staged)
+    }
+
+    /// Uploads a small file that is in memory already.
+    ///
+    /// Errors: as [`CasClient::upload`].
+    pub async fn upload_bytes(
+        &self,
+        access: &AccessSource,
+        bucket: &BucketId,
+        bytes: Bytes,
+    ) -> Result<StagedFile, StorageError> {
+        let body = ByteStream::from_bytes(bytes);
+        self.upload(access, bucket, body, UploadOptions::default())
+            .await
+    }
+
+    /// Forgets which chunks the bucket holds: it was created or deleted.
+    pub fn forget_bucket(&self, bucket: &BucketId) {
+        self.0.dedup.forget(bucket);
+    }
+}

@@ -1,0 +1,150 @@
+//! Names files to the CAS: the moment at which they exist.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::attempts::{Attempts, endpoint};
+use super::shard_events::{Verdict, verdict};
+use super::staged::StagedFile;
+use crate::provider::cas::access::AccessSource;
+use crate::provider::cas::client::CasClient;
+use crate::provider::cas::error;
+use crate::provider::cas::shard;
+use crate::provider::cas::xorb::XorbRecord;
+use crate::provider::http::CallName;
+use crate::storage::{BucketId, StorageError};
+use crate::telemetry::Upstream;
+
+/// Time for one attempt. The older endpoint is silent while it validates.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The two ways to post a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Api {
+    /// Answers when all is done.
+    V1,
+    /// Tells of its progress, so that no proxy believes it dead.
+    V2,
+}
+
+impl CasClient {
+    /// Registers files, with their companions, in one shard. Afterwards the Hub can refer to them.
+    ///
+    /// # Behaviour
+    /// - All of them are registered, or none.
+    /// - Registering again is harmless, so a lost answer is settled by sending again.
+    /// - If the CAS refuses, everything that this process believes about the bucket's chunks is forgotten: most likely a
+    ///   xorb is gone, and the client's next attempt uploads all of it.
+    ///
+    /// Errors: [`StorageError::Unavailable`] if the CAS refuses or cannot be reached.
+    pub async fn register(
+        &self,
+        access: &AccessSource,
+        bucket: &BucketId,
+        files: Vec<StagedFile>,
+    ) -> Result<(), StorageError> {
+        let named: Vec<&StagedFile> = files
+            .iter()
+            .flat_map(|file| [Some(file), file.companion()])
+            .flatten()
+            .collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let manifests: Vec<_> = named.iter().map(|file| file.manifest_ref()).collect();
+        let xorbs: Vec<Arc<XorbRecord>> = named
+            .iter()
+            .flat_map(|file| file.xorbs().iter().cloned())
+            .collect();
+        for shard in shard::encode(&manifests, &xorbs)? {
+            if let Err(error) = self.post_shard(access, shard).await {
+                self.0.dedup.forget(bucket);
+                return Err(error);
+            }
+        }
+        self.0.dedup.insert(bucket, &xorbs);
+        Ok(())
+    }
+
+    async fn post_shard(&self, access: &AccessSource, shard: Bytes) -> Result<(), StorageError> {
+        let mut attempts = Attempts::new();
+        loop {
+            let api = if self.0.uploads.lacks_shards_v2.load(Ordering::Relaxed) {
+                Api::V1
+            } else {
+                Api::V2
+            };
+            match self.post_once(&mut attempts, access, api, &shard).await? {
+                Verdict::Accepted => return Ok(()),
+                Verdict::Refused {
+                    message,
+                    is_transient: false,
+                } => {
+                    return Err(error::unavailable(format!("shard refused: {message}")));
+                }
+                Verdict::Refused { .. } | Verdict::Lost => {
+                    if !attempts.another(None).await {
+                        return Err(error::unavailable("shard: no verdict"));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn post_once(
+        &self,
+        attempts: &mut Attempts,
+        access: &AccessSource,
+        api: Api,
+        shard: &Bytes,
+    ) -> Result<Verdict, StorageError> {
+        let path = match api {
+            Api::V1 => "/v1/shards",
+            Api::V2 => "/v2/shards",
+        };
+        let response = attempts
+            .send_authorized("shard", access, |access| {
+                self.0
+                    .metrics
+                    .upstream_sent(Upstream::Cas, shard.len() as u64);
+                self.0
+                    .http
+                    .api_once
+                    .post(endpoint(access, path))
+                    .bearer_auth(access.token.expose())
+                    .with_extension(CallName("shard"))
+                    .timeout(TIMEOUT)
+                    .body(shard.clone())
+            })
+            .await?;
+        match response.status() {
+            status if status.is_success() && api == Api::V2 => {
+                Ok(verdict(response.bytes_stream()).await)
+            }
+            status if status.is_success() => Ok(Verdict::Accepted),
+            StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED if api == Api::V2 => {
+                let verdict = Box::pin(self.post_once(attempts, access, Api::V1, shard)).await?;
+                // Only now is it sure that the endpoint, and not something that the shard names, was not found.
+                if verdict == Verdict::Accepted {
+                    self.0
+                        .uploads
+                        .lacks_shards_v2
+                        .store(true, Ordering::Relaxed);
+                }
+                Ok(verdict)
+            }
+            // A client's error of ours, which for a shard means that what it names is not there.
+            status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                Ok(Verdict::Refused {
+                    message: error::from_status("shard", status, response.headers()).to_string(),
+                    is_transient: false,
+                })
+            }
+            status => Err(error::from_status("shard", status, response.headers())),
+        }
+    }
+}
