@@ -1,7 +1,10 @@
 //! The parts of a signature, from the Authorization header or from the query of a presigned URL.
 
+use time::OffsetDateTime;
+
 use crate::sigv4::evidence::Scope;
 use crate::sigv4::malformed::Malformed;
+use crate::sigv4::timestamp;
 
 /// The only algorithm that is verified.
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -40,6 +43,18 @@ impl Authorization {
             signed_headers,
             signature: signature.to_owned(),
         })
+    }
+
+    /// Requires that the credential is of the day that was signed. The error is a sentence as in [`Authorization::new`].
+    pub(crate) fn check_day(&self, signed_at: OffsetDateTime) -> Result<(), String> {
+        let signed = timestamp::iso_basic(signed_at);
+        if signed.starts_with(&self.scope.date) {
+            return Ok(());
+        }
+        Err(format!(
+            "Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{signed}\".",
+            self.scope.date
+        ))
     }
 
     /// Parses the Authorization header's value.

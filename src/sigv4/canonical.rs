@@ -31,45 +31,71 @@ pub(crate) fn candidates(
     payload_hash: &str,
     options: ClaimOptions,
 ) -> Result<Vec<String>, Malformed> {
-    let path = canonical_path(head.uri.path())?;
+    let request = Received {
+        head,
+        path: canonical_path(head.uri.path())?,
+        signed_headers,
+        payload_hash,
+    };
     let raw_query = head.uri.query().unwrap_or("");
     let mut queries = vec![canonical_query(raw_query, Plus::Literal)];
     if raw_query.contains('+') {
         queries.push(canonical_query(raw_query, Plus::Blank));
     }
-    let signs = |name: &str| signed_headers.iter().any(|signed| signed == name);
     let hosts = host_values(head, options.trusts_forwarded_host);
-    let encodings = if options.repairs_accept_encoding && signs("accept-encoding") {
-        accept_encodings(&head.headers)
-    } else {
-        vec![header_value(&head.headers, "accept-encoding")]
-    };
+    let mut encodings = vec![header_value(&head.headers, "accept-encoding")];
+    if options.repairs_accept_encoding && request.signs("accept-encoding") {
+        // What clients sign before a proxy rewrites it.
+        let usual = ["identity", "gzip"].into_iter();
+        let others = usual
+            .filter(|usual| *usual != encodings[0])
+            .map(str::to_owned);
+        encodings = encodings.iter().cloned().chain(others).collect();
+    }
     let mut candidates = Vec::with_capacity(1);
     for encoding in &encodings {
         for host in &hosts {
             for query in &queries {
-                let mut text = format!("{}\n{path}\n{query}\n", head.method);
-                for name in signed_headers {
-                    let value = match name.as_str() {
-                        "host" => Cow::Borrowed(host.as_str()),
-                        "accept-encoding" => Cow::Borrowed(encoding.as_str()),
-                        _ => Cow::Owned(header_value(&head.headers, name)),
-                    };
-                    text.push_str(name);
-                    text.push(':');
-                    text.push_str(&value);
-                    text.push('\n');
-                }
-                text.push('\n');
-                text.push_str(&signed_headers.join(";"));
-                text.push('\n');
-                text.push_str(payload_hash);
-                candidates.push(text);
+                candidates.push(request.canonical(query, host, encoding));
             }
         }
     }
     candidates.truncate(MAX_CANDIDATES);
     Ok(candidates)
+}
+
+/// What all candidates have in common.
+struct Received<'a> {
+    head: &'a http::request::Parts,
+    path: String,
+    signed_headers: &'a [String],
+    payload_hash: &'a str,
+}
+
+impl Received<'_> {
+    fn signs(&self, name: &str) -> bool {
+        self.signed_headers.iter().any(|signed| signed == name)
+    }
+
+    /// Puts the canonical request together, with the values that differ between candidates.
+    fn canonical(&self, query: &str, host: &str, accept_encoding: &str) -> String {
+        let mut text = format!("{}\n{}\n{query}\n", self.head.method, self.path);
+        for name in self.signed_headers {
+            let value = match name.as_str() {
+                "host" => Cow::Borrowed(host),
+                "accept-encoding" => Cow::Borrowed(accept_encoding),
+                _ => Cow::Owned(header_value(&self.head.headers, name)),
+            };
+            text.extend([name.as_str(), ":", &value, "\n"]);
+        }
+        text.extend([
+            "\n",
+            &self.signed_headers.join(";"),
+            "\n",
+            self.payload_hash,
+        ]);
+        text
+    }
 }
 
 /// Decodes the raw path and encodes it again; a `+` in a path is a plus.
@@ -207,20 +233,9 @@ fn host_values(head: &http::request::Parts, trusts_forwarded: bool) -> Vec<Strin
         }
     }
     let received = hosts[0].clone();
-    let mut index = 0;
-    hosts.retain(|host| {
-        index += 1;
-        index == 1 || *host != received
-    });
+    let others = hosts.split_off(1);
+    hosts.extend(others.into_iter().filter(|host| *host != received));
     hosts
-}
-
-/// Returns what was received, then what clients sign before a proxy rewrites it.
-fn accept_encodings(headers: &HeaderMap) -> Vec<String> {
-    let received = header_value(headers, "accept-encoding");
-    let others = ["identity", "gzip"].map(str::to_owned);
-    let others = others.into_iter().filter(|other| *other != received);
-    std::iter::once(received.clone()).chain(others).collect()
 }
 
 #[cfg(test)]

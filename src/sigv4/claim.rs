@@ -2,13 +2,13 @@
 
 use http::HeaderMap;
 use http::request::Parts;
-use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 
-use crate::sigv4::authorization::{ALGORITHM, Authorization, malformed_header};
+use crate::sigv4::authorization::{Authorization, malformed_header};
 use crate::sigv4::canonical;
 use crate::sigv4::evidence::{ContentSha256, Evidence, SignatureKind};
 use crate::sigv4::malformed::Malformed;
+use crate::sigv4::presigned::{Query, signed_in_query};
 use crate::sigv4::timestamp;
 
 /// What a request claims.
@@ -29,9 +29,6 @@ pub struct ClaimOptions {
     pub repairs_accept_encoding: bool,
 }
 
-/// Longest validity of a presigned URL: seven days, in seconds.
-const MAX_EXPIRES_SECS: u32 = 604_800;
-
 /// Returns what the request claims, without judging it.
 ///
 /// `head` must be as it was received: its path neither normalised nor decoded, its host and headers untouched.
@@ -40,20 +37,15 @@ const MAX_EXPIRES_SECS: u32 = 604_800;
 /// that cannot be judged. A signature that is only wrong is no error here.
 pub fn claim(head: &Parts, options: ClaimOptions) -> Result<Claim, Malformed> {
     let query = Query::parse(head.uri.query().unwrap_or(""));
-    let is_presigned = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"]
-        .into_iter()
-        .any(|name| query.get(name).is_some());
-    let is_presigned_v2 = query.get("AWSAccessKeyId").is_some() && query.get("Signature").is_some();
-    let authorizations = head
-        .headers
-        .get_all(http::header::AUTHORIZATION)
-        .iter()
-        .count();
-    match authorizations + usize::from(is_presigned) + usize::from(is_presigned_v2) {
+    let (is_presigned, is_presigned_v2) = (query.is_presigned(), query.is_presigned_v2());
+    let authorizations = head.headers.get_all(http::header::AUTHORIZATION);
+    let mechanisms =
+        authorizations.iter().count() + usize::from(is_presigned) + usize::from(is_presigned_v2);
+    match mechanisms {
         0 => Ok(Claim::Anonymous),
         1 if is_presigned_v2 => Err(Malformed::unsupported_mechanism()),
-        1 if is_presigned => presigned(head, &query, options),
-        1 => signed_in_header(head, options),
+        1 if is_presigned => signed_in_query(head, &query)?.into_claim(head, options),
+        1 => signed_in_header(head)?.into_claim(head, options),
         _ => Err(Malformed::Argument {
             name: "Authorization",
             reason: "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -63,102 +55,41 @@ pub fn claim(head: &Parts, options: ClaimOptions) -> Result<Claim, Malformed> {
     }
 }
 
-fn signed_in_header(head: &Parts, options: ClaimOptions) -> Result<Claim, Malformed> {
+fn signed_in_header(head: &Parts) -> Result<Signed<'_>, Malformed> {
     let value = header(&head.headers, "authorization")
         .ok_or_else(|| malformed_header("it is not printable ASCII."))?;
     let authorization = Authorization::from_header(value)?;
     let signed_at = header_date(&head.headers)?;
-    if !is_same_day(signed_at, &authorization.scope.date) {
-        return Err(malformed_header(&format!(
-            "Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{}\".",
-            authorization.scope.date,
-            &timestamp::iso_basic(signed_at)[..8]
-        )));
-    }
+    authorization
+        .check_day(signed_at)
+        .map_err(|reason| malformed_header(&reason))?;
     let payload_hash = content_sha256_header(&head.headers)?.ok_or_else(|| {
         Malformed::Request("Missing required header for this request: x-amz-content-sha256".into())
     })?;
-    let session_token = header(&head.headers, "x-amz-security-token").map(str::to_owned);
-    Signed {
+    Ok(Signed {
         kind: SignatureKind::Header,
         authorization,
         signed_at,
         payload_hash,
-        session_token,
-    }
-    .into_claim(head, options)
-}
-
-fn presigned(head: &Parts, query: &Query, options: ClaimOptions) -> Result<Claim, Malformed> {
-    let required = |name: &str| {
-        query.get(name).ok_or_else(|| {
-            Malformed::Query(
-                "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
-                 X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
-                    .into(),
-            )
-        })
-    };
-    match required("X-Amz-Algorithm")? {
-        ALGORITHM => {}
-        "AWS4-ECDSA-P256-SHA256" => return Err(Malformed::unsupported_mechanism()),
-        _ => {
-            return Err(Malformed::Query(format!(
-                "X-Amz-Algorithm only supports \"{ALGORITHM}\""
-            )));
-        }
-    }
-    let credential = required("X-Amz-Credential")?;
-    let signed_headers = required("X-Amz-SignedHeaders")?;
-    let authorization =
-        Authorization::new(credential, signed_headers, required("X-Amz-Signature")?).map_err(
-            |reason| {
-                Malformed::Query(format!(
-                    "Error parsing the X-Amz-Credential parameter; {reason}"
-                ))
-            },
-        )?;
-    let signed_at = timestamp::parse_iso_basic(required("X-Amz-Date")?).ok_or_else(|| {
-        Malformed::Query(
-            "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"".into(),
-        )
-    })?;
-    if !is_same_day(signed_at, &authorization.scope.date) {
-        return Err(Malformed::Query(format!(
-            "Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{}\".",
-            authorization.scope.date,
-            &timestamp::iso_basic(signed_at)[..8]
-        )));
-    }
-    let expires_secs = expires_secs(required("X-Amz-Expires")?)?;
-    let payload_hash = match query.get("X-Amz-Content-Sha256") {
-        Some(value) => value,
-        None => content_sha256_header(&head.headers)?.unwrap_or(ContentSha256::UNSIGNED),
-    };
-    let session_token = query.get("X-Amz-Security-Token");
-    let session_token = session_token.or_else(|| header(&head.headers, "x-amz-security-token"));
-    Signed {
-        kind: SignatureKind::Query { expires_secs },
-        authorization,
-        signed_at,
-        payload_hash,
-        session_token: session_token.map(str::to_owned),
-    }
-    .into_claim(head, options)
+        session_token: header(&head.headers, "x-amz-security-token"),
+    })
 }
 
 /// A signature with everything that both of its places give.
-struct Signed<'a> {
-    kind: SignatureKind,
-    authorization: Authorization,
-    signed_at: OffsetDateTime,
-    payload_hash: &'a str,
-    session_token: Option<String>,
+pub(crate) struct Signed<'a> {
+    pub(crate) kind: SignatureKind,
+    pub(crate) authorization: Authorization,
+    pub(crate) signed_at: OffsetDateTime,
+    /// The text of `x-amz-content-sha256`.
+    pub(crate) payload_hash: &'a str,
+    pub(crate) session_token: Option<&'a str>,
 }
 
 impl Signed<'_> {
     fn into_claim(self, head: &Parts, options: ClaimOptions) -> Result<Claim, Malformed> {
         let signed_headers = &self.authorization.signed_headers;
+        // Clients with an empty AWS_SESSION_TOKEN send an empty token.
+        let session_token = self.session_token.filter(|token| !token.is_empty());
         require_signed(&head.headers, signed_headers)?;
         let content_sha256 = ContentSha256::parse(self.payload_hash)?;
         let canonical_requests =
@@ -172,7 +103,7 @@ impl Signed<'_> {
             signature: self.authorization.signature,
             content_sha256,
             decoded_length: decoded_length(&head.headers, content_sha256)?,
-            session_token: self.session_token.filter(|token| !token.is_empty()),
+            session_token: session_token.map(str::to_owned),
         })))
     }
 }
@@ -208,30 +139,8 @@ fn header_date(headers: &HeaderMap) -> Result<OffsetDateTime, Malformed> {
     ))
 }
 
-fn is_same_day(signed_at: OffsetDateTime, scope_date: &str) -> bool {
-    timestamp::iso_basic(signed_at).starts_with(scope_date)
-}
-
-fn expires_secs(text: &str) -> Result<u32, Malformed> {
-    let refused = |reason: &str| Err(Malformed::Query(reason.into()));
-    // Wider than the limit, so that each kind of wrong number gets its own text.
-    let Ok(seconds) = text.parse::<i64>() else {
-        return refused("X-Amz-Expires should be a number");
-    };
-    if seconds < 0 {
-        return refused("X-Amz-Expires must be non-negative");
-    }
-    match u32::try_from(seconds) {
-        Ok(seconds) if seconds <= MAX_EXPIRES_SECS => Ok(seconds),
-        _ => refused(
-            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
-             604800 seconds",
-        ),
-    }
-}
-
-/// Returns the header's text; `None` if it is absent.
-fn content_sha256_header(headers: &HeaderMap) -> Result<Option<&str>, Malformed> {
+/// Returns the text of `x-amz-content-sha256`; `None` if it is absent. Errors: [`Malformed::Request`] for two of them.
+pub(crate) fn content_sha256_header(headers: &HeaderMap) -> Result<Option<&str>, Malformed> {
     let mut values = headers.get_all("x-amz-content-sha256").iter();
     let (first, second) = (values.next(), values.next());
     match (first.map(http::HeaderValue::to_str), second) {
@@ -264,28 +173,9 @@ fn decoded_length(headers: &HeaderMap, content: ContentSha256) -> Result<Option<
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// Returns a header's first value, if it is printable ASCII.
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-/// The parameters of a raw query, decoded.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(raw: &str) -> Self {
-        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let pairs = raw.split('&').map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        });
-        Self(pairs.collect())
-    }
-
-    /// Returns the first value of a parameter. Names are case-sensitive.
-    fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(candidate, _)| candidate == name);
-        found.map(|(_, value)| value.as_str())
-    }
 }
 
 #[cfg(test)]
@@ -390,112 +280,10 @@ mod tests {
         evidence(&head(method, "/other", headers))
     }
 
-    const PRESIGNED: &str = "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
-        &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
-        &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
-        &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
-
     const HOST: (&str, &str) = ("host", "examplebucket.s3.amazonaws.com");
-
-    /// The example of <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>.
-    #[test]
-    fn the_published_presigned_example_verifies() {
-        let evidence = evidence(&head("GET", PRESIGNED, &[HOST]));
-        assert!(is_authentic(&evidence), "{evidence:#?}");
-        assert_eq!(
-            evidence.kind,
-            SignatureKind::Query {
-                expires_secs: 86_400
-            }
-        );
-        assert_eq!(evidence.content_sha256, ContentSha256::Unsigned);
-        let longer = PRESIGNED.replace("Expires=86400", "Expires=86401");
-        assert!(!is_authentic(&self::evidence(&head(
-            "GET",
-            &longer,
-            &[HOST]
-        ))));
-    }
 
     fn refusal(head: &Parts) -> Malformed {
         claim(head, ClaimOptions::default()).unwrap_err()
-    }
-
-    #[test]
-    fn presigned_urls_have_an_error_for_each_fault() {
-        let refusal_of = |from: &str, to: &str| {
-            assert!(PRESIGNED.contains(from), "{from}");
-            refusal(&head("GET", &PRESIGNED.replace(from, to), &[HOST]))
-        };
-        let cases = [
-            (
-                "Expires=86400",
-                "Expires=soon",
-                "X-Amz-Expires should be a number",
-            ),
-            (
-                "Expires=86400",
-                "Expires=-1",
-                "X-Amz-Expires must be non-negative",
-            ),
-            (
-                "Expires=86400",
-                "Expires=604801",
-                "X-Amz-Expires must be less than a week",
-            ),
-            (
-                "&X-Amz-Expires=86400",
-                "",
-                "Query-string authentication version 4 requires",
-            ),
-            (
-                "&X-Amz-Signature=",
-                "&x=",
-                "Query-string authentication version 4 requires",
-            ),
-            (
-                "T000000Z",
-                "",
-                "X-Amz-Date must be in the ISO8601 Long Format",
-            ),
-            ("Date=20130524", "Date=20130525", "Invalid credential date"),
-            (
-                "AKIAIOSFODNN7EXAMPLE%2F2013",
-                "2013",
-                "Error parsing the X-Amz-Credential parameter; ",
-            ),
-            (
-                "=AWS4-HMAC-SHA256",
-                "=AWS4-HMAC-SHA1",
-                "X-Amz-Algorithm only supports",
-            ),
-        ];
-        for (from, to, expected) in cases {
-            let refusal = refusal_of(from, to);
-            assert!(
-                matches!(&refusal, Malformed::Query(text) if text.starts_with(expected)),
-                "{to}: {refusal:?}"
-            );
-        }
-        assert!(matches!(
-            refusal_of("=AWS4-HMAC-SHA256", "=AWS4-ECDSA-P256-SHA256"),
-            Malformed::Request(_)
-        ));
-        assert_eq!(
-            refusal_of("SignedHeaders=host", "SignedHeaders=range"),
-            Malformed::HeadersNotSigned {
-                headers: "host".into()
-            }
-        );
-    }
-
-    #[test]
-    fn a_presigned_url_may_sign_a_digest_and_carry_a_token() {
-        let with = format!("{PRESIGNED}&X-Amz-Content-Sha256={EMPTY}&X-Amz-Security-Token=t%2F1");
-        let evidence = evidence(&head("GET", &with, &[HOST]));
-        assert!(matches!(evidence.content_sha256, ContentSha256::Digest(_)));
-        assert!(evidence.canonical_requests[0].ends_with(EMPTY));
-        assert_eq!(evidence.session_token.as_deref(), Some("t/1"));
     }
 
     #[test]
@@ -510,7 +298,11 @@ mod tests {
     #[test]
     fn two_mechanisms_at_once_are_refused() {
         let authorization = authorization("host", "ff");
-        let both = head("GET", PRESIGNED, &[HOST, ("authorization", &authorization)]);
+        let both = head(
+            "GET",
+            "/b/k?X-Amz-Signature=ff",
+            &[HOST, ("authorization", &authorization)],
+        );
         assert!(matches!(
             refusal(&both),
             Malformed::Argument {

@@ -1,6 +1,6 @@
 //! AWS Signature Version 4, server side: pure functions over strings and bytes.
 //!
-//! The S3 adapter calls [`claim`] on the head of a request as it was received, and gets an [`Evidence`], which holds no
+//! The S3 adapter calls [`claim()`] on the head of a request as it was received, and gets an [`Evidence`], which holds no
 //! secret; the auth layer looks the secret up and judges it with [`Evidence::verify`]. A framed body goes
 //! through a [`ChunkDecoder`]. Nothing in here does I/O or reads a clock.
 //!
@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`claim`](mod@claim) | a request's head → who it claims to be |
 //! | `authorization` | the parts of a signature, from the header or from the query of a presigned URL |
+//! | `presigned` | the claim of a presigned URL |
 //! | `canonical` | the canonical request, and the few repaired versions of it that are tried |
 //! | `timestamp` | the date formats of SigV4 |
 //! | [`evidence`] | what a signed request proves, once the secret is known |
@@ -26,6 +27,7 @@ pub mod document;
 pub mod evidence;
 pub mod key;
 pub mod malformed;
+mod presigned;
 mod timestamp;
 
 pub use chunked::{ChunkDecoder, ChunkError, ChunkSigner, Trailer};

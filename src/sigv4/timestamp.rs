@@ -12,8 +12,8 @@ const ISO_BASIC: StaticFormatDescription =
 /// Parses `yyyymmddThhmmssZ`, the only format of `X-Amz-Date`.
 pub(crate) fn parse_iso_basic(text: &str) -> Option<OffsetDateTime> {
     // The length is checked beforehand because the parser accepts a signed year.
-    let is_long_enough =
-        text.len() == "yyyymmddThhmmssZ".len() && text.starts_with(char::is_numeric);
+    let is_long_enough = text.len() == "yyyymmddThhmmssZ".len()
+        && text.starts_with(|first: char| first.is_ascii_digit());
     if !is_long_enough {
         return None;
     }
