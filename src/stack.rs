@@ -73,7 +73,7 @@ pub fn storage_stack(
             metrics.clone(),
         ))
         // Names become full bucket ids from here on, so that the cache cannot mix namespaces.
-        .layer(NamespaceLayer::new(tenancy))
+        .layer(NamespaceLayer::new(tenancy, &metrics))
         // Above retry, so that a hit costs nothing, and those who share a lookup share its retries.
         .layer(FileInfoCacheLayer::new(file_info, &metrics))
         // Below the cache, above the count of attempts.

@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 use crate::layers::outcome::{CLIENT_DISCONNECT, status};
 use crate::layers::transfer::{End, Watch, watched};
 use crate::storage::{
-    AnyOperation, AnyOutput, Protocol, StorageError, StorageRequest, StorageService,
+    AnyOperation, AnyOutput, ByteStream, Protocol, StorageError, StorageRequest, StorageService,
 };
 use crate::telemetry::metrics::{InFlight, RequestSeries};
 use crate::telemetry::{Metrics, Status};
@@ -105,7 +105,7 @@ fn count_received(operation: &mut AnyOperation, series: &Arc<RequestSeries>) {
         return;
     };
     let series = series.clone();
-    let body = std::mem::replace(&mut payload.body, crate::storage::ByteStream::empty());
+    let body = std::mem::replace(&mut payload.body, ByteStream::empty());
     payload.body = body.inspected(move |frame| {
         if let Some(Ok(frame)) = frame {
             series.received(frame.len());

@@ -6,10 +6,12 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwapOption;
 use futures::future::{Either, Ready, ready};
 use tower::{Layer, Service};
+use tracing::Span;
 
 use crate::storage::{
     AnyOutput, Namespace, Principal, Secret, StorageError, StorageRequest, StorageService, Tenant,
 };
+use crate::telemetry::{Metrics, RefusedBy};
 
 /// What the tenants of this gateway share.
 #[derive(Debug, Clone)]
@@ -67,15 +69,20 @@ impl Tenancy {
 ///
 /// # Behaviour
 /// - Until the namespace is known every request is answered with [`StorageError::Unavailable`] and reaches nothing below.
+/// - The request's span tells who the caller is, by key id or user name.
 #[derive(Debug, Clone)]
 pub struct NamespaceLayer {
     tenancy: Tenancy,
+    metrics: Metrics,
 }
 
 impl NamespaceLayer {
     /// Scopes callers by `tenancy`, as it is when they call.
-    pub fn new(tenancy: Tenancy) -> Self {
-        Self { tenancy }
+    pub fn new(tenancy: Tenancy, metrics: &Metrics) -> Self {
+        Self {
+            tenancy,
+            metrics: metrics.clone(),
+        }
     }
 }
 
@@ -86,6 +93,7 @@ impl<S> Layer<S> for NamespaceLayer {
         Namespaced {
             inner,
             tenancy: self.tenancy.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 }
@@ -95,6 +103,7 @@ impl<S> Layer<S> for NamespaceLayer {
 pub struct Namespaced<S> {
     inner: S,
     tenancy: Tenancy,
+    metrics: Metrics,
 }
 
 impl<S: StorageService<Tenant>> Service<StorageRequest<Principal>> for Namespaced<S> {
@@ -108,8 +117,16 @@ impl<S: StorageService<Tenant>> Service<StorageRequest<Principal>> for Namespace
 
     fn call(&mut self, request: StorageRequest<Principal>) -> Self::Future {
         match self.tenancy.tenant(&request.caller) {
-            Ok(tenant) => Either::Left(self.inner.call(request.with_caller(tenant))),
-            Err(error) => Either::Right(ready(Err(error))),
+            Ok(tenant) => {
+                Span::current().record("caller", &*tenant.principal.id);
+                Either::Left(self.inner.call(request.with_caller(tenant)))
+            }
+            Err(error) => {
+                let protocol = request.context.protocol.name();
+                self.metrics
+                    .request_rejected(RefusedBy::Namespace, protocol);
+                Either::Right(ready(Err(error)))
+            }
         }
     }
 }
@@ -135,7 +152,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_passes_before_the_namespace_is_known() {
         let (script, tenancy) = (Script::new(), Tenancy::unresolved());
-        let service = NamespaceLayer::new(tenancy.clone()).layer(script.clone());
+        let service = NamespaceLayer::new(tenancy.clone(), &Metrics::new()).layer(script.clone());
         let early = service.clone().oneshot(request(principal(), head("k")));
         assert!(matches!(
             early.await,
@@ -166,7 +183,7 @@ mod tests {
         });
         let tenancy = Tenancy::unresolved();
         tenancy.resolve(scope("org"));
-        let service = NamespaceLayer::new(tenancy).layer(inner);
+        let service = NamespaceLayer::new(tenancy, &Metrics::new()).layer(inner);
         service
             .oneshot(request(principal(), head("k")))
             .await

@@ -12,7 +12,8 @@ use tracing::{Instrument, Span};
 use crate::layers::outcome::{CLIENT_DISCONNECT, status};
 use crate::layers::transfer::{End, Watch, watched};
 use crate::storage::{
-    AnyOutput, ByteStream, Protocol, StorageError, StorageRequest, StorageService,
+    AnyOutput, BucketName, ByteStream, ObjectKey, Protocol, StorageError, StorageRequest,
+    StorageService,
 };
 use crate::telemetry::{Status, tracing as traces};
 
@@ -91,8 +92,10 @@ fn open<C>(request: &StorageRequest<C>) -> Span {
         trace_id = Empty,
         protocol = request.context.protocol.name(),
         operation,
-        aws.s3.bucket = request.operation.bucket().map(|bucket| bucket.as_str()),
-        aws.s3.key = request.operation.key().map(|key| key.as_str()),
+        // Filled in once the caller is proven.
+        caller = Empty,
+        aws.s3.bucket = request.operation.bucket().map(BucketName::as_str),
+        aws.s3.key = request.operation.key().map(ObjectKey::as_str),
         hugbucket.bytes_sent = Empty,
         error.r#type = Empty,
     );

@@ -16,6 +16,6 @@ pub mod tracing;
 
 pub use admin::Admin;
 pub use logging::{LogFormat, Telemetry};
-pub use metrics::{AuthFailure, CacheName, CacheResult, Metrics, Status, Upstream};
+pub use metrics::{AuthFailure, CacheName, CacheResult, Metrics, RefusedBy, Status, Upstream};
 pub use readiness::Readiness;
 pub use tracing::{TraceSettings, Traces};

@@ -14,7 +14,7 @@ use crate::layers::auth::judge::{Denial, judge, permit};
 use crate::storage::{
     AnyOutput, Credentials, Principal, StorageError, StorageRequest, StorageService,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, RefusedBy};
 
 /// Lets known callers in, as far as their rights go.
 ///
@@ -92,9 +92,9 @@ impl<S: StorageService<Principal>> Service<StorageRequest<Credentials>> for Auth
         match self.doorkeeper.admit(request) {
             Ok(request) => Either::Left(self.inner.call(request)),
             Err(denial) => {
-                self.doorkeeper
-                    .metrics
-                    .auth_failure(protocol.name(), denial.reason);
+                let metrics = &self.doorkeeper.metrics;
+                metrics.request_rejected(RefusedBy::Auth, protocol.name());
+                metrics.auth_failure(protocol.name(), denial.reason);
                 Either::Right(future::ready(Err(denial.error)))
             }
         }

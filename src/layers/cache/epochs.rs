@@ -91,9 +91,9 @@ mod tests {
     fn a_commit_to_the_key_or_its_bucket_begins_a_new_epoch() {
         let epochs = Epochs::new();
         let slot = (tenant("org").bucket(&bucket()), key("k"));
-        for raise in [&(|| epochs.raise_key(&slot, || ())) as &dyn Fn(), &|| {
-            epochs.raise_bucket(&slot.0, || ())
-        }] {
+        let raise_key = || epochs.raise_key(&slot, || {});
+        let raise_bucket = || epochs.raise_bucket(&slot.0, || {});
+        for raise in [&raise_key as &dyn Fn(), &raise_bucket] {
             let began = epochs.now(&slot);
             let mut kept = false;
             epochs.if_still(&slot, began, || kept = true);

@@ -135,6 +135,31 @@ impl AuthFailure {
     }
 }
 
+/// A layer that refuses requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedBy {
+    /// Too many operations are under way.
+    Admission,
+    /// The caller is not let in.
+    Auth,
+    /// The namespace is not known yet.
+    Namespace,
+}
+
+impl RefusedBy {
+    /// All layers that refuse.
+    pub const ALL: [Self; 3] = [Self::Admission, Self::Auth, Self::Namespace];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admission => "admission",
+            Self::Auth => "auth",
+            Self::Namespace => "namespace",
+        }
+    }
+}
+
 /// How a request ended, as far as blame goes. Alerts on the error ratio look at `server_error` only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

@@ -8,7 +8,7 @@
 //! | `requests` | `requests_*`, `request_*`, bytes, object sizes, rejections, auth failures, `provider_*` |
 //! | `upstream` | `upstream_*`, `hub_budget_*`, commits, deduplication, ingest memory |
 //! | `cache` | `cache_*` |
-//! | `process` | `build_info`, `ready`, `shutting_down`, panics, configuration, and the usual `process_*` |
+//! | `process` | `build_info`, `ready`, `shutting_down`, panics, configuration, `tokio_*`, and the usual `process_*` |
 
 mod cache;
 mod labels;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use prometheus::{Error, Registry, TextEncoder};
 
-pub use labels::{AuthFailure, CacheName, CacheResult, Status, Upstream};
+pub use labels::{AuthFailure, CacheName, CacheResult, RefusedBy, Status, Upstream};
 pub use requests::{ProviderSeries, RequestSeries};
 pub use upstream::InFlight;
 
@@ -85,6 +85,7 @@ impl Metrics {
 
     /// Returns all series in Prometheus' text format.
     pub fn render(&self) -> String {
+        self.0.process.read_runtime();
         let mut families = self.0.registry.gather();
         families.extend(self.0.process_registry.gather());
         let mut text = String::new();
@@ -114,6 +115,7 @@ mod tests {
             "hugbucket_requests_in_flight{protocol=\"s3\"} 0",
             "hugbucket_auth_failures_total{protocol=\"ftp\",reason=\"bad_password\"} 0",
             "hugbucket_cache_requests_total{cache=\"file_info\",result=\"hit\"} 0",
+            "hugbucket_requests_rejected_total{layer=\"admission\",protocol=\"ftp\"} 0",
             "hugbucket_commits_total{result=\"failed\"} 0",
             "hugbucket_upstream_in_flight{target=\"cas\"} 0",
             "hugbucket_panics_total 0",

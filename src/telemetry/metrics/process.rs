@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Error, Gauge, IntCounter, IntGauge, Registry};
+use tokio::runtime::Handle;
 
 use super::Metrics;
 use super::register::Register;
@@ -14,6 +15,9 @@ pub(super) struct ProcessSeries {
     panics: IntCounter,
     config_reload_ok: IntGauge,
     config_reload_at: Gauge,
+    tokio_workers: IntGauge,
+    tokio_tasks: IntGauge,
+    tokio_queue: IntGauge,
 }
 
 impl ProcessSeries {
@@ -26,7 +30,7 @@ impl ProcessSeries {
         build_info
             .with_label_values(&[super::VERSION, super::REVISION])
             .set(1.0);
-        let series = Self {
+        Ok(Self {
             ready: r.float_gauge("ready", "Whether the process takes requests.")?,
             shutting_down: r.gauge("shutting_down", "Whether the process is draining.")?,
             panics: r.counter("panics_total", "Panics caught anywhere in the process.")?,
@@ -38,8 +42,28 @@ impl ProcessSeries {
                 "config_last_reload_success_timestamp_seconds",
                 "When the configuration was last (re)loaded with success.",
             )?,
+            tokio_workers: r.gauge("tokio_workers", "Worker threads of the runtime.")?,
+            tokio_tasks: r.gauge("tokio_alive_tasks", "Tasks that have not ended.")?,
+            tokio_queue: r.gauge(
+                "tokio_global_queue_depth",
+                "Tasks that wait for a worker in the runtime's global queue.",
+            )?,
+        })
+    }
+
+    /// Reads the runtime that asks, if there is one: whoever scrapes does so from the same runtime that serves.
+    pub(super) fn read_runtime(&self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
         };
-        Ok(series)
+        let runtime = runtime.metrics();
+        for (gauge, count) in [
+            (&self.tokio_workers, runtime.num_workers()),
+            (&self.tokio_tasks, runtime.num_alive_tasks()),
+            (&self.tokio_queue, runtime.global_queue_depth()),
+        ] {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 }
 

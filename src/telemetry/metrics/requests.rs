@@ -7,7 +7,7 @@ use prometheus::{
 };
 
 use super::Metrics;
-use super::labels::{AuthFailure, PROTOCOLS, Status};
+use super::labels::{AuthFailure, PROTOCOLS, RefusedBy, Status};
 use super::register::Register;
 use super::upstream::{CALL_SECONDS, InFlight};
 
@@ -116,6 +116,9 @@ impl RequestSeriesSet {
     fn show_closed_sets(&self) {
         for protocol in PROTOCOLS {
             self.in_flight.with_label_values(&[protocol]);
+            for layer in RefusedBy::ALL {
+                self.rejected.with_label_values(&[layer.name(), protocol]);
+            }
             for reason in AuthFailure::ALL {
                 self.auth_failures
                     .with_label_values(&[protocol, reason.name()]);
@@ -157,12 +160,13 @@ impl Metrics {
         }
     }
 
-    /// Returns the counter of what `layer` refuses over `protocol`. Both must come from closed sets.
-    pub fn rejections(&self, layer: &str, protocol: &str) -> IntCounter {
+    /// Counts a request that a layer refused; `protocol` is `s3` or `ftp`.
+    pub fn request_rejected(&self, layer: RefusedBy, protocol: &str) {
         self.0
             .requests
             .rejected
-            .with_label_values(&[layer, protocol])
+            .with_label_values(&[layer.name(), protocol])
+            .inc();
     }
 
     /// Counts a request that an adapter refused before it became an operation: `error` is the outcome's name.
