@@ -1,0 +1,205 @@
+//! The official client is the oracle: what hugbucket writes, it must read, and both must give the same bytes the same hash.
+#![cfg(feature = "devhub")]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::{FutureExt, stream};
+use hugbucket::devhub::{DevHub, DevHubConfig};
+use hugbucket::provider::cas::{AccessSource, CasAccess, CasClient, CasConfig, UploadOptions};
+use hugbucket::provider::http::HttpConfig;
+use hugbucket::provider::hub::{HubClient, HubConfig, TokenScope};
+use hugbucket::storage::{BucketId, BucketName, ByteStream, Namespace, Secret, Visibility};
+use hugbucket::telemetry::Metrics;
+use xet::xet_session::{Sha256Policy, XetConfig, XetFileInfo, XetSession, XetSessionBuilder};
+
+const MIB: usize = 1 << 20;
+
+/// Far beyond the life of any token, so that the official client never asks for another one.
+const NEVER: u64 = 4_102_444_800;
+
+struct Both {
+    _hub: DevHub,
+    ours: CasClient,
+    access: AccessSource,
+    bucket: BucketId,
+    official: XetSession,
+    cas: CasAccess,
+}
+
+impl Both {
+    async fn start(dir: &Path) -> Self {
+        let token = Secret::new("hf_dev");
+        let hub = DevHub::start(DevHubConfig::new(dir.join("hub"), token.clone(), "acme"))
+            .await
+            .unwrap();
+        let metrics = Metrics::new();
+        let config = HubConfig {
+            endpoint: hub.url(),
+            http: HttpConfig::default(),
+        };
+        let client = HubClient::new(config, metrics.clone()).unwrap();
+        let bucket = BucketId {
+            namespace: Namespace::new("acme").unwrap(),
+            name: BucketName::new("data").unwrap(),
+        };
+        client
+            .create_bucket(&token, &bucket, Visibility::Private)
+            .await
+            .unwrap();
+        let granted = client
+            .xet_access(&token, &bucket, TokenScope::Write, None)
+            .await
+            .unwrap();
+        let cas = CasAccess {
+            url: granted.cas_url,
+            token: granted.token,
+        };
+        let fixed = cas.clone();
+        let mut official = XetConfig::new();
+        official.telemetry.enabled = false;
+        Self {
+            _hub: hub,
+            ours: CasClient::new(CasConfig::default(), metrics).unwrap(),
+            access: AccessSource::new(move |_, _| {
+                let fixed = fixed.clone();
+                async move { Ok(fixed) }.boxed()
+            }),
+            bucket,
+            official: XetSessionBuilder::new_with_config(official)
+                .with_cache_dir(dir.join("xet"))
+                .build()
+                .unwrap(),
+            cas,
+        }
+    }
+
+    /// Uploads and registers with hugbucket's client. Returns the hash.
+    async fn put(&self, bytes: &Bytes) -> String {
+        let frames: Vec<_> = (0..bytes.len())
+            .step_by(100_000)
+            .map(|at| Ok(bytes.slice(at..bytes.len().min(at + 100_000))))
+            .collect();
+        let body = ByteStream::new(stream::iter(frames), Some(bytes.len() as u64));
+        let staged = self
+            .ours
+            .upload(&self.access, &self.bucket, body, UploadOptions::default())
+            .await
+            .unwrap();
+        let hash = staged.hash().to_string();
+        self.ours
+            .register(&self.access, &self.bucket, vec![staged])
+            .await
+            .unwrap();
+        hash
+    }
+
+    async fn official_read(&self, hash: &str, len: usize) -> Vec<u8> {
+        let group = self.official.new_download_stream_group().unwrap();
+        let group = group
+            .with_endpoint(self.cas.url.as_str().trim_end_matches('/'))
+            .with_token_info(self.cas.token.expose(), NEVER)
+            .build()
+            .await
+            .unwrap();
+        let file = XetFileInfo::new(hash.to_owned(), len as u64);
+        group.download_to_bytes(file, None).await.unwrap()
+    }
+
+    async fn official_hash(&self, bytes: &Bytes) -> String {
+        let commit = self.official.new_upload_commit().unwrap();
+        let commit = commit
+            .with_endpoint(self.cas.url.as_str().trim_end_matches('/'))
+            .with_token_info(self.cas.token.expose(), NEVER)
+            .build()
+            .await
+            .unwrap();
+        let upload = commit
+            .upload_bytes(bytes.to_vec(), Sha256Policy::Skip, None)
+            .await
+            .unwrap();
+        let metadata = upload.finalize_ingestion().await.unwrap();
+        commit.commit().await.unwrap();
+        metadata.xet_info.hash().to_owned()
+    }
+}
+
+fn noise(len: usize, seed: u64) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.take(len / 8 + 1).flatten().take(len).collect()
+}
+
+/// Every kind of content that takes another way through the upload.
+fn contents() -> Vec<Bytes> {
+    let unit = noise(3 * MIB, 9);
+    let floats = (0..500_000_u32).flat_map(|n| (n as f32).sqrt().to_le_bytes());
+    vec![
+        Bytes::new(),
+        Bytes::from("x"),
+        noise(8192, 1),
+        noise(300_001, 2),
+        noise(70 * MIB + 12_345, 3),
+        Bytes::from(vec![0; 9 * MIB]),
+        Bytes::from("the quick brown fox jumps over the lazy dog\n".repeat(100_000)),
+        floats.collect(),
+        [unit.clone(), noise(1000, 4), unit].concat().into(),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_client_reads_what_we_write_and_agrees_on_the_hash() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = Both::start(dir.path()).await;
+    for bytes in contents() {
+        let hash = both.put(&bytes).await;
+        if !bytes.is_empty() {
+            assert!(both.official_read(&hash, bytes.len()).await == bytes);
+        }
+        assert_eq!(
+            both.official_hash(&bytes).await,
+            hash,
+            "{} bytes",
+            bytes.len()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_client_reads_a_composition() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = Both::start(dir.path()).await;
+    let parts = [
+        noise(5 * MIB, 1),
+        noise(70 * MIB + 12_345, 2),
+        noise(5 * MIB + 1, 3),
+        noise(1, 4),
+    ];
+    let mut manifests = Vec::new();
+    for part in &parts {
+        let options = UploadOptions {
+            is_part: true,
+            ..UploadOptions::default()
+        };
+        let body = ByteStream::from_bytes(part.clone());
+        let staged = both
+            .ours
+            .upload(&both.access, &both.bucket, body, options)
+            .await
+            .unwrap();
+        manifests.push(staged.manifest());
+    }
+    let whole = both.ours.compose(&manifests).unwrap();
+    let hash = whole.hash().to_string();
+    both.ours
+        .register(&both.access, &both.bucket, vec![whole])
+        .await
+        .unwrap();
+    let expected = parts.concat();
+    assert!(both.official_read(&hash, expected.len()).await == expected);
+}
