@@ -173,6 +173,15 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_anywhere_is_counted() {
+        let metrics = Metrics::new();
+        count_panics(metrics.clone());
+        let panicked = std::thread::spawn(|| panic!("on purpose")).join();
+        assert!(panicked.is_err());
+        assert!(!metrics.render().contains("hugbucket_panics_total 0"));
+    }
+
+    #[test]
     fn a_filter_that_cannot_be_read_is_refused() {
         assert!(parse("hugbucket=loud").is_err());
         assert!(parse("info,hugbucket=debug").is_ok());
