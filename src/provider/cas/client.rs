@@ -4,13 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest_middleware::ClientWithMiddleware;
 
-use super::dedup::DedupIndex;
-use super::ingest::IngestBudget;
-use super::upload::Offered;
+use crate::provider::cas::dedup::DedupIndex;
+use crate::provider::cas::download::DownloadState;
+use crate::provider::cas::ingest::IngestBudget;
+use crate::provider::cas::planner::Planner;
+use crate::provider::cas::upload::Offered;
+use crate::provider::cas::xorb_cache::XorbCache;
+use crate::provider::http::{self, HttpConfig};
 use crate::storage::StorageError;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Upstream};
 
 /// Limits of the data path.
 #[derive(Debug, Clone)]
@@ -27,7 +31,13 @@ pub struct CasConfig {
     pub lookahead_max_bytes: u64,
     /// Whether whole-object reads recompute the file hash and cut the connection on a mismatch.
     pub verifies_whole_objects: bool,
+    /// Connections, timeouts, and retry.
+    pub http: HttpConfig,
 }
+
+/// Longest time that reading one range of a xorb (64 MiB at most) may take, however slow the client is. Not a deadline of
+/// the object: a range that takes longer is resumed.
+const LONGEST_TRANSFER: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for CasConfig {
     fn default() -> Self {
@@ -38,6 +48,7 @@ impl Default for CasConfig {
             ingest_max_bytes: 256 << 20,
             lookahead_max_bytes: 256 << 20,
             verifies_whole_objects: true,
+            http: HttpConfig::default(),
         }
     }
 }
@@ -54,55 +65,76 @@ pub(super) struct Shared {
     pub(super) ingest: Arc<IngestBudget>,
     pub(super) dedup: Arc<DedupIndex>,
     pub(super) uploads: Offered,
+    pub(super) planner: Planner,
+    pub(super) xorb_cache: XorbCache,
+    pub(super) download: DownloadState,
 }
 
-/// The HTTP chains over one pool of connections.
+/// The HTTP chains of all calls.
 pub(super) struct Chains {
-    /// Calls to the CAS API that may be sent again: bodiless ones, and those whose body is in memory.
+    /// Calls to the CAS API that may be sent again: bodiless ones, and those whose small body is in memory.
     pub(super) api: ClientWithMiddleware,
-    /// Calls to the CAS API whose body streams: the caller rebuilds and repeats them.
+    /// Large uploads to the CAS API: the caller rebuilds and repeats them.
     pub(super) api_once: ClientWithMiddleware,
     /// Reads from the storage behind signed URLs.
     pub(super) storage: ClientWithMiddleware,
-    /// Writes to the storage behind signed URLs: the caller rebuilds and repeats them.
+    /// Large uploads to the storage behind signed URLs: the caller rebuilds and repeats them.
     pub(super) storage_once: ClientWithMiddleware,
 }
 
-impl fmt::Debug for Chains {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Chains")
-    }
-}
+// === impl CasClient ===
 
 impl CasClient {
     /// Creates a client with empty caches.
     ///
     /// Errors: [`StorageError::Internal`] if the TLS stack cannot be set up.
     pub fn new(config: CasConfig, metrics: Metrics) -> Result<Self, StorageError> {
+        let http = Chains::new(&config.http, &metrics)?;
         Ok(Self(Arc::new(Shared {
-            http: Chains::new()?,
+            planner: Planner::new(&config, http.api.clone(), metrics.clone()),
+            xorb_cache: XorbCache::new(config.xorb_cache_max_bytes, metrics.clone()),
+            download: DownloadState::new(config.lookahead_max_bytes),
             ingest: IngestBudget::new(config.ingest_max_bytes, metrics.clone()),
             dedup: Arc::default(),
             uploads: Offered::default(),
             config,
             metrics,
+            http,
         })))
     }
 }
 
+// === impl Chains ===
+
 impl Chains {
-    fn new() -> Result<Self, StorageError> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| StorageError::internal(format!("HTTP client: {error}")))?;
-        let chain = || ClientBuilder::new(base.clone()).build();
+    fn new(config: &HttpConfig, metrics: &Metrics) -> Result<Self, StorageError> {
+        let base = http::base_client(config)?;
+        // A large upload may be silent for longer than any answer should take.
+        let patient = http::base_client(&HttpConfig {
+            idle_timeout: None,
+            ..config.clone()
+        })?;
+        // A transfer has no total deadline; silence ends it, by the idle time of the pool.
+        let transfers = HttpConfig {
+            attempt_timeout: LONGEST_TRANSFER,
+            ..config.clone()
+        };
+        let retrying = |target, config| {
+            let (base, metrics) = (base.clone(), metrics.clone());
+            http::retrying(base, target, metrics, config)
+        };
+        let once = |target| http::attempting(patient.clone(), target, metrics.clone());
         Ok(Self {
-            api: chain(),
-            api_once: chain(),
-            storage: chain(),
-            storage_once: chain(),
+            api: retrying(Upstream::Cas, config),
+            api_once: once(Upstream::Cas),
+            storage: retrying(Upstream::Xorb, &transfers),
+            storage_once: once(Upstream::Xorb),
         })
+    }
+}
+
+impl fmt::Debug for Chains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chains")
     }
 }

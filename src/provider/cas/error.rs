@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
+use crate::provider::http as http_chain;
 use crate::storage::StorageError;
 
 /// The name under which the CAS appears in [`StorageError::Unavailable`].
@@ -32,13 +33,12 @@ pub(super) fn from_status(what: &str, status: StatusCode, headers: &HeaderMap) -
     }
 }
 
-/// Converts the failure to get any answer; the chain has tried again already.
+/// Converts the failure to get an answer, or the rest of one; the chain has tried again already.
 pub(super) fn from_transport(what: &str, error: &reqwest_middleware::Error) -> StorageError {
-    let reason = match error {
-        reqwest_middleware::Error::Reqwest(error) => transport_reason(error),
-        reqwest_middleware::Error::Middleware(_) => "failed before it was sent",
-    };
-    unavailable(format!("{what}: {reason}"))
+    match http_chain::unavailable(SERVICE, error) {
+        StorageError::Unavailable { reason, .. } => unavailable(format!("{what}: {reason}")),
+        other => other,
+    }
 }
 
 /// Returns an error for an answer that cannot be: too long, malformed, or contradictory.
@@ -52,19 +52,6 @@ pub(super) fn unavailable(reason: impl Into<String>) -> StorageError {
         service: SERVICE,
         reason: reason.into(),
         is_safe_to_retry: false,
-    }
-}
-
-/// Says what failed without the address: a signed URL is a credential.
-pub(super) fn transport_reason(error: &reqwest::Error) -> &'static str {
-    if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else if error.is_decode() {
-        "unreadable body"
-    } else {
-        "connection lost"
     }
 }
 

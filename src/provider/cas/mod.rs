@@ -2,20 +2,27 @@
 //! crates.
 
 pub mod access;
+mod chunk;
 pub mod client;
 mod compose;
 mod compress;
 mod dedup;
+mod download;
 mod error;
 mod file_hash;
 mod hash_fold;
 mod ingest;
 pub mod manifest;
+mod plan;
+mod planner;
 mod shard;
 pub mod upload;
+mod wire;
 mod xorb;
+mod xorb_cache;
 
 pub use access::{AccessSource, CasAccess, Scope};
 pub use client::{CasClient, CasConfig};
+pub use download::FileRef;
 pub use manifest::Manifest;
 pub use upload::{Companion, StagedFile, UploadOptions};

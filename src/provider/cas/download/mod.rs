@@ -1,0 +1,25 @@
+//! Reading files: a plan for each window of a file, its xorb ranges as streams of chunks, and the windows in order.
+//!
+//! ```text
+//! open ─► Reader ─► Window ─► Planner            which chunks, and where they lie
+//!           │         ├─────► XorbCache          chunks that are here already
+//!           │         └─────► RangeReader        one ranged GET ─► ChunkDecoder
+//!           └─ Depth, Verifier                   how far to look ahead; whether the whole is what was asked for
+//! ```
+//! A window is a task that fills a buffer of bounded bytes; the reader empties the buffers in the order of the file.
+
+mod buffer;
+mod depth;
+#[cfg(test)]
+mod fake_cas;
+mod fault;
+mod open;
+mod range_reader;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod verifier;
+mod window;
+
+pub(super) use open::DownloadState;
+pub use open::FileRef;

@@ -1,0 +1,122 @@
+//! Opening a file for reading.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use xet_core_structures::merklehash::MerkleHash;
+
+use crate::cache::SingleFlight;
+use crate::provider::cas::access::AccessSource;
+use crate::provider::cas::client::CasClient;
+use crate::provider::cas::download::fault::Fault;
+use crate::provider::cas::download::reader::Reader;
+use crate::provider::cas::download::window::Request;
+use crate::provider::cas::plan::Segment;
+use crate::storage::{ByteStream, ContentHash, ResolvedRange, StorageError};
+
+/// A file of the CAS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRef {
+    /// Its content.
+    pub hash: ContentHash,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// What all reads share.
+#[derive(Debug)]
+pub(in crate::provider::cas) struct DownloadState {
+    budget: Arc<Semaphore>,
+    /// Small segments on their way.
+    pub(super) flights: SingleFlight<SegmentKey, Arc<[Bytes]>, Fault>,
+}
+
+/// A run of chunks of a xorb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SegmentKey {
+    xorb: MerkleHash,
+    start: u32,
+    end: u32,
+}
+
+impl CasClient {
+    /// Opens a file, or a range of it, and waits for the first bytes, so that failures before them still become a status.
+    ///
+    /// # Behaviour
+    /// - The stream gives exactly the bytes asked for, or ends with an error.
+    /// - A file of zero bytes is never fetched.
+    /// - A file read as a whole is checked against its hash before its last piece leaves.
+    /// - Dropping the stream stops all its upstream calls but those that it shares with others.
+    ///
+    /// Errors: [`StorageError::InvalidRange`] if the range does not lie in the file; [`StorageError::Unavailable`] and
+    /// [`StorageError::RateLimited`] from the CAS or the storage behind it; [`StorageError::Internal`] for content that is
+    /// missing or wrong.
+    pub async fn open(
+        &self,
+        access: &AccessSource,
+        file: FileRef,
+        range: Option<ResolvedRange>,
+    ) -> Result<ByteStream, StorageError> {
+        let whole = ResolvedRange {
+            start: 0,
+            end: file.size,
+        };
+        let span = range.unwrap_or(whole);
+        if file.size == 0 && span == whole {
+            return Ok(ByteStream::empty());
+        }
+        if span.start >= span.end || span.end > file.size {
+            return Err(StorageError::InvalidRange { size: file.size });
+        }
+        let request = Request {
+            uses_cache: self.0.xorb_cache.admits(span.len_bytes()),
+            is_verified: self.0.config.verifies_whole_objects && span == whole,
+            shared: self.0.clone(),
+            access: access.clone(),
+            file: file.hash,
+        };
+        let mut reader = Reader::new(request, span);
+        let first = reader.next_piece().await?;
+        let rest = stream::unfold(Some(reader), |reader| async move {
+            let mut reader = reader?;
+            match reader.next_piece().await {
+                Ok(piece) => piece.map(|piece| (Ok(piece), Some(reader))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        let pieces = stream::iter(first.map(Ok)).chain(rest);
+        Ok(ByteStream::new(pieces, Some(span.len_bytes())))
+    }
+}
+
+impl DownloadState {
+    /// Creates the state for a look-ahead of at most `lookahead_max_bytes` in all.
+    pub(in crate::provider::cas) fn new(lookahead_max_bytes: u64) -> Self {
+        let permits = usize::try_from(lookahead_max_bytes).unwrap_or(usize::MAX);
+        Self {
+            budget: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            flights: SingleFlight::new(Fault::Final(StorageError::internal(
+                "a xorb fetch was lost",
+            ))),
+        }
+    }
+
+    /// Takes a part of the look-ahead budget, if there is enough of it now.
+    pub(super) fn try_reserve(&self, len_bytes: u32) -> Option<OwnedSemaphorePermit> {
+        self.budget.clone().try_acquire_many_owned(len_bytes).ok()
+    }
+}
+
+impl SegmentKey {
+    pub(super) fn new(segment: &Segment) -> Self {
+        let Range { start, end } = segment.chunks;
+        Self {
+            xorb: segment.xorb,
+            start,
+            end,
+        }
+    }
+}

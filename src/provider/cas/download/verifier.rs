@@ -1,0 +1,81 @@
+//! Recomputes the hash of a file that is read as a whole, in memory that does not grow with its size.
+
+use crate::provider::cas::file_hash::{ChunkMark, FileHasher, content_hash, file_hash};
+use crate::storage::{ContentHash, StorageError};
+
+/// Takes the chunks of a file in order and compares their hash with the one expected.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    expected: ContentHash,
+    read: FileHasher,
+}
+
+impl Verifier {
+    pub(super) fn new(expected: ContentHash) -> Self {
+        Self {
+            expected,
+            read: FileHasher::default(),
+        }
+    }
+
+    /// Adds the chunks of the next window; each chunk of the file is added once and in order.
+    pub(super) fn add(&mut self, chunks: &[ChunkMark]) {
+        chunks.iter().for_each(|chunk| self.read.push(*chunk));
+    }
+
+    /// Compares the hash of everything added with the one expected.
+    ///
+    /// Errors: [`StorageError::Internal`] if they differ: the upstream served other content than was asked for.
+    pub(super) fn finish(self) -> Result<(), StorageError> {
+        if content_hash(file_hash(&self.read.finish())) == self.expected {
+            Ok(())
+        } else {
+            Err(StorageError::internal(
+                "content read does not match its hash",
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xet_core_structures::merklehash::{compute_data_hash, file_hash as hash_of_list};
+
+    use super::*;
+
+    fn chunks(count: u64) -> Vec<ChunkMark> {
+        let hash = |n: u64| compute_data_hash(&n.to_le_bytes());
+        (0..count).map(|n| (hash(n), 1000 + n)).collect()
+    }
+
+    fn verdict(chunks: &[ChunkMark], window: usize, expected: &str) -> bool {
+        let mut verifier = Verifier::new(expected.parse().unwrap());
+        for window in chunks.chunks(window) {
+            verifier.add(window);
+        }
+        verifier.add(&[]);
+        verifier.finish().is_ok()
+    }
+
+    #[test]
+    fn windows_fold_into_the_hash_of_the_file() {
+        for count in [1, 2, 5, 130, 700] {
+            let chunks = chunks(count);
+            let expected = hash_of_list(&chunks).hex();
+            for window in [1, 7, 128] {
+                assert!(verdict(&chunks, window, &expected), "{count} by {window}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_an_added_and_a_changed_chunk_are_found() {
+        let good = chunks(130);
+        let expected = hash_of_list(&good).hex();
+        let mut changed = good.clone();
+        changed[64].0 = compute_data_hash(b"other");
+        assert!(!verdict(&good[..129], 50, &expected));
+        assert!(!verdict(&chunks(131), 50, &expected));
+        assert!(!verdict(&changed, 50, &expected));
+    }
+}

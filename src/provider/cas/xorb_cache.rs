@@ -1,0 +1,153 @@
+//! The xorb cache: decoded chunks, bounded by their bytes, named by xorb and index. Content-addressed, so never stale.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use moka::notification::RemovalCause;
+use moka::sync::Cache;
+use xet_core_structures::merklehash::MerkleHash;
+
+use crate::provider::cas::chunk::Chunk;
+use crate::telemetry::{CacheName, Metrics};
+
+/// Bytes of memory that an entry costs beside its chunk: key, list links, and frequency counters.
+const ENTRY_OVERHEAD_BYTES: usize = 160;
+/// A read of more than this part of the cache passes it by: it would push out everything else and come back to nothing.
+const LARGEST_PART: u64 = 8;
+
+/// Chunks in memory, least valuable first out (recency weighed with frequency, so that one scan does not push out what
+/// is read again and again).
+#[derive(Debug)]
+pub(super) struct XorbCache {
+    chunks: Option<Cache<(MerkleHash, u32), Bytes>>,
+    max_bytes: u64,
+    metrics: Metrics,
+}
+
+impl XorbCache {
+    /// Creates a cache of at most `max_bytes`; zero turns it off.
+    pub(super) fn new(max_bytes: u64, metrics: Metrics) -> Self {
+        let on_eviction = metrics.clone();
+        let chunks = (max_bytes > 0).then(|| {
+            Cache::builder()
+                .max_capacity(max_bytes)
+                .weigher(|_, chunk: &Bytes| {
+                    u32::try_from(chunk.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+                })
+                .eviction_listener(move |_, _, cause| {
+                    if cause == RemovalCause::Size {
+                        on_eviction.cache_evicted(CacheName::Xorb, 1);
+                    }
+                })
+                .build()
+        });
+        Self {
+            chunks,
+            max_bytes,
+            metrics,
+        }
+    }
+
+    /// Reports whether a read of `len_bytes` in all may use the cache.
+    pub(super) fn admits(&self, len_bytes: u64) -> bool {
+        self.chunks.is_some() && len_bytes <= self.max_bytes / LARGEST_PART
+    }
+
+    /// Returns the chunks of the run in order, or `None` unless all of them are there.
+    pub(super) fn run(&self, xorb: MerkleHash, chunks: &Range<u32>) -> Option<Vec<Bytes>> {
+        let cache = self.chunks.as_ref()?;
+        chunks
+            .clone()
+            .map(|index| cache.get(&(xorb, index)))
+            .collect()
+    }
+
+    /// Keeps a copy of the chunk that pins no network frame, and returns the copy.
+    pub(super) fn keep(&self, xorb: MerkleHash, index: u32, chunk: &Chunk) -> Bytes {
+        let compact = chunk.compacted();
+        if let Some(cache) = &self.chunks {
+            cache.insert((xorb, index), compact.clone());
+            self.metrics
+                .cache_holds(CacheName::Xorb, cache.weighted_size(), cache.entry_count());
+        }
+        compact
+    }
+
+    /// Forgets a run that turned out to be wrong.
+    pub(super) fn forget(&self, xorb: MerkleHash, chunks: &Range<u32>) {
+        if let Some(cache) = &self.chunks {
+            for index in chunks.clone() {
+                cache.invalidate(&(xorb, index));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::cas::chunk::ChunkDecoder;
+
+    fn xorb(n: u64) -> MerkleHash {
+        MerkleHash::from([n, 0, 0, 0])
+    }
+
+    fn chunk(len: usize) -> Chunk {
+        Chunk::from_compact(Bytes::from(vec![7; len]))
+    }
+
+    #[test]
+    fn a_run_is_there_only_as_a_whole() {
+        let cache = XorbCache::new(1 << 20, Metrics::new());
+        for index in [2, 3, 5] {
+            cache.keep(xorb(1), index, &chunk(100));
+        }
+        assert_eq!(cache.run(xorb(1), &(2..4)).map(|run| run.len()), Some(2));
+        assert!(cache.run(xorb(1), &(2..6)).is_none());
+        assert!(cache.run(xorb(2), &(2..4)).is_none());
+        cache.forget(xorb(1), &(2..3));
+        assert!(cache.run(xorb(1), &(2..4)).is_none());
+    }
+
+    #[test]
+    fn bytes_stay_below_the_limit() {
+        let metrics = Metrics::new();
+        let cache = XorbCache::new(64 << 10, metrics.clone());
+        for index in 0..100 {
+            cache.keep(xorb(1), index, &chunk(8 << 10));
+        }
+        let held = cache.chunks.as_ref().unwrap();
+        held.run_pending_tasks();
+        assert!(held.weighted_size() <= 64 << 10);
+        assert!(held.entry_count() > 0);
+        assert!(
+            metrics
+                .render()
+                .contains(r#"hugbucket_cache_evictions_total{cache="xorb"}"#)
+        );
+    }
+
+    #[test]
+    fn kept_chunks_pin_no_frame() {
+        let cache = XorbCache::new(1 << 20, Metrics::new());
+        let frame = Bytes::from_static(&[0, 4, 0, 0, 0, 4, 0, 0, 1, 2, 3, 4]);
+        let mut decoder = ChunkDecoder::default();
+        decoder.push(frame.clone());
+        let chunk = decoder.next_chunk().unwrap().unwrap().unpack().unwrap();
+        let kept = cache.keep(xorb(1), 0, &chunk);
+        assert_ne!(kept.as_ptr(), frame[8..].as_ptr());
+        let found = cache.run(xorb(1), &(0..1)).unwrap();
+        assert_eq!(found[0].as_ptr(), kept.as_ptr());
+    }
+
+    #[test]
+    fn large_reads_and_a_cache_of_zero_bytes_pass_by() {
+        let cache = XorbCache::new(8 << 20, Metrics::new());
+        assert!(cache.admits(1 << 20));
+        assert!(!cache.admits((1 << 20) + 1));
+        let off = XorbCache::new(0, Metrics::new());
+        assert!(!off.admits(1));
+        off.keep(xorb(1), 0, &chunk(10));
+        assert!(off.run(xorb(1), &(0..1)).is_none());
+    }
+}
