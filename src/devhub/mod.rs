@@ -21,6 +21,7 @@ mod cas;
 mod clock;
 mod config;
 mod control;
+mod drain;
 mod faults;
 mod grants;
 mod hub;

@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use super::budget::Allowance;
+use super::drain::drained;
 use super::faults::Effect;
 use super::refusal::Refusal;
 use super::route::{Route, RouteClass};
@@ -119,7 +120,7 @@ fn count_received(state: &Shared, route: Route, request: Request) -> Request {
     let calls = state.calls.clone();
     request.map(|body| {
         Body::new(Watched {
-            inner: body,
+            inner: drained(body),
             position: 0,
             damage: None,
             flushes: 0,

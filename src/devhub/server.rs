@@ -23,6 +23,7 @@ use super::calls::Calls;
 use super::config::{DevHubConfig, DevHubError};
 use super::faults::Faults;
 use super::observe::CutConnection;
+use super::refusal::Refusal;
 use super::state::{Shared, State, blocking};
 use super::{cas, control, hub};
 
@@ -60,10 +61,13 @@ impl DevHub {
         let mut listeners = JoinSet::new();
         let api = hub::router(&state)
             .merge(control::router())
+            .fallback(no_route)
             .layer(DefaultBodyLimit::max(MAX_API_BODY))
             .with_state(state.clone());
         listeners.spawn(serve(hub, api, stopping.clone()));
-        let cas = cas::router(&state).with_state(state.clone());
+        let cas = cas::router(&state)
+            .fallback(no_route)
+            .with_state(state.clone());
         listeners.spawn(serve(storage, cas, stopping.clone()));
         Ok(Self {
             state,
@@ -98,6 +102,10 @@ impl DevHub {
         self.stopping.cancel();
         while self.listeners.join_next().await.is_some() {}
     }
+}
+
+async fn no_route() -> Refusal {
+    Refusal::not_found("no such route")
 }
 
 fn lock(dir: &Path) -> Result<File, DevHubError> {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures::stream;
 use http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE,
@@ -21,7 +21,7 @@ use crate::devhub::state::{Shared, blocking};
 use crate::devhub::store::{ByteSpan, Plan, RangeHeader, Store, Term};
 
 /// Chunks unpacked at once: up to 2 MiB.
-const CHUNKS_AT_ONCE: usize = 16;
+const CHUNKS_AT_ONCE: u32 = 16;
 const PIECES_WAITING: usize = 2;
 
 #[derive(Debug, Deserialize)]
@@ -113,15 +113,17 @@ struct Cut {
 
 impl Cut {
     fn apply(&mut self, mut piece: Bytes) -> Bytes {
-        let len = piece.len() as u64;
-        let skipped = self.skip.min(len);
-        self.skip -= skipped;
-        let kept = (len - skipped).min(self.left);
-        self.left -= kept;
-        // Both are at most the length of the piece.
-        piece = piece.slice(skipped as usize..(skipped + kept) as usize);
+        piece.advance(take_from(&mut self.skip, piece.len()));
+        piece.truncate(take_from(&mut self.left, piece.len()));
         piece
     }
+}
+
+/// Takes at most `len` off `budget` and returns how much.
+fn take_from(budget: &mut u64, len: usize) -> usize {
+    let taken = usize::try_from(*budget).map_or(len, |budget| budget.min(len));
+    *budget -= taken as u64;
+    taken
 }
 
 /// Hands the unpacked chunks of a term to `send` until it returns false.
@@ -129,8 +131,8 @@ fn unpack_term(store: &Store, term: &Term, send: &mut dyn FnMut(Bytes) -> bool) 
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     let xorb = store.xorbs.describe(&term.xorb)?.ok_or_else(gone)?;
     let mut file = store.xorbs.open_file(&term.xorb)?.ok_or_else(gone)?;
-    for start in term.chunks.clone().step_by(CHUNKS_AT_ONCE) {
-        let end = term.chunks.end.min(start + CHUNKS_AT_ONCE as u32);
+    for start in term.chunks.clone().step_by(CHUNKS_AT_ONCE as usize) {
+        let end = term.chunks.end.min(start + CHUNKS_AT_ONCE);
         let (from, to) = xorb.get_byte_offset(start, end).map_err(io::Error::other)?;
         let mut stored = vec![0; (to - from) as usize];
         file.seek(SeekFrom::Start(from.into()))?;

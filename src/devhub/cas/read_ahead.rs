@@ -23,20 +23,26 @@ pub(super) fn stream_file(
         let mut file = file;
         let file = spawn_blocking(move || file.seek(SeekFrom::Start(span.start)).map(|_| file));
         let file = file.await.map_err(io::Error::other)??;
-        let state = (read(file, span.len().min(PIECE_BYTES)), span.len());
-        Ok::<_, io::Error>(stream::try_unfold(state, next))
+        Ok::<_, io::Error>(stream::try_unfold(begin(file, span.len()), next))
     };
     stream::once(start).try_flatten().boxed()
 }
 
-async fn next((reading, left): (Reading, u64)) -> io::Result<Option<(Bytes, (Reading, u64))>> {
-    if left == 0 {
-        reading.abort();
+/// What is being read, and how much is left with it.
+type Ahead = (Option<Reading>, u64);
+
+fn begin(file: File, left: u64) -> Ahead {
+    let reading = (left > 0).then(|| read(file, left.min(PIECE_BYTES)));
+    (reading, left)
+}
+
+async fn next((reading, left): Ahead) -> io::Result<Option<(Bytes, Ahead)>> {
+    let Some(reading) = reading else {
         return Ok(None);
-    }
+    };
     let (file, piece) = reading.await.map_err(io::Error::other)??;
     let left = left - piece.len() as u64;
-    Ok(Some((piece, (read(file, left.min(PIECE_BYTES)), left))))
+    Ok(Some((piece, begin(file, left))))
 }
 
 /// Begins to read the next `len` bytes.

@@ -64,14 +64,14 @@ fn judge(state: &Hub, caller: &Caller, line: Line) -> Result<Change, String> {
         return Err(error);
     }
     match line {
-        Line::DeleteFile { path } => Ok(Change::Delete { path }),
-        Line::AddFile {
+        Line::Delete { path } => Ok(Change::Delete { path }),
+        Line::Add {
             path,
             xet_hash,
             mtime,
             content_type,
         } => put(state, path, &xet_hash, mtime, content_type),
-        Line::CopyFile {
+        Line::Copy {
             path,
             xet_hash,
             mtime,

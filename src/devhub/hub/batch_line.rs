@@ -15,30 +15,29 @@ pub(super) const MAX_LINES: usize = 1000;
     rename_all_fields = "camelCase"
 )]
 pub(super) enum Line {
-    AddFile {
+    #[serde(rename = "addFile")]
+    Add {
         path: String,
         xet_hash: String,
         mtime: Option<i64>,
         content_type: Option<String>,
     },
-    CopyFile {
+    #[serde(rename = "copyFile")]
+    Copy {
         path: String,
         xet_hash: String,
         mtime: Option<i64>,
         source_repo_type: String,
         source_repo_id: String,
     },
-    DeleteFile {
-        path: String,
-    },
+    #[serde(rename = "deleteFile")]
+    Delete { path: String },
 }
 
 impl Line {
     pub(super) fn path(&self) -> &str {
         match self {
-            Self::AddFile { path, .. }
-            | Self::CopyFile { path, .. }
-            | Self::DeleteFile { path } => path,
+            Self::Add { path, .. } | Self::Copy { path, .. } | Self::Delete { path } => path,
         }
     }
 }
@@ -65,13 +64,13 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<Line>, Refusal> {
             )));
         }
         match &line {
-            Line::DeleteFile { .. } => deletes = true,
-            Line::AddFile { .. } | Line::CopyFile { .. } if deletes => {
+            Line::Delete { .. } => deletes = true,
+            Line::Add { .. } | Line::Copy { .. } if deletes => {
                 return Err(Refusal::bad_request(
                     "addFile and copyFile must precede deleteFile",
                 ));
             }
-            Line::AddFile { xet_hash, .. } | Line::CopyFile { xet_hash, .. } => {
+            Line::Add { xet_hash, .. } | Line::Copy { xet_hash, .. } => {
                 if !is_hash(xet_hash) {
                     return Err(Refusal::bad_request(format!(
                         "Invalid xetHash: {xet_hash:?}"

@@ -10,7 +10,7 @@ use super::buckets::parse;
 use super::file_json::file_json;
 use crate::devhub::identity::Caller;
 use crate::devhub::refusal::Refusal;
-use crate::devhub::state::Shared;
+use crate::devhub::state::{Shared, blocking};
 
 const MAX_PATHS: usize = 2000;
 
@@ -30,11 +30,14 @@ pub(super) async fn paths_info(
     if paths.len() > MAX_PATHS {
         return Err(Refusal::bad_request(format!("at most {MAX_PATHS} paths")));
     }
-    caller.read(&state, &key, |bucket| {
-        let found = paths.iter().filter_map(|path| {
-            let file = bucket.files.get(path)?;
-            Some(file_json(path, file))
-        });
-        Json(found.collect())
+    blocking(move || {
+        caller.read(&state, &key, |bucket| {
+            let found = paths.iter().filter_map(|path| {
+                let file = bucket.files.get(path)?;
+                Some(file_json(path, file))
+            });
+            Json(found.collect())
+        })
     })
+    .await?
 }

@@ -12,8 +12,8 @@ use super::file_json::file_json;
 use crate::devhub::clock::iso;
 use crate::devhub::identity::Caller;
 use crate::devhub::refusal::Refusal;
-use crate::devhub::registry::{Cursor, Entry, Listing};
-use crate::devhub::state::{Shared, State as Hub};
+use crate::devhub::registry::{BucketKey, Cursor, Entry, Listing};
+use crate::devhub::state::{Shared, State as Hub, blocking};
 
 const DEFAULT_LIMIT: usize = 1000;
 const MAX_LIMIT: usize = 5000;
@@ -36,7 +36,8 @@ pub(super) async fn whole(
     Path((namespace, name)): Path<(String, String)>,
     Query(query): Query<TreeQuery>,
 ) -> Result<Response, Refusal> {
-    page(&state, &caller, (&namespace, &name), "", &query)
+    let key = caller.key(&namespace, &name)?;
+    blocking(move || page(&state, &caller, &key, "", &query)).await?
 }
 
 pub(super) async fn below(
@@ -45,17 +46,17 @@ pub(super) async fn below(
     Path((namespace, name, prefix)): Path<(String, String, String)>,
     Query(query): Query<TreeQuery>,
 ) -> Result<Response, Refusal> {
-    page(&state, &caller, (&namespace, &name), &prefix, &query)
+    let key = caller.key(&namespace, &name)?;
+    blocking(move || page(&state, &caller, &key, &prefix, &query)).await?
 }
 
 fn page(
     state: &Hub,
     caller: &Caller,
-    (namespace, name): (&str, &str),
+    key: &BucketKey,
     prefix: &str,
     query: &TreeQuery,
 ) -> Result<Response, Refusal> {
-    let key = caller.key(namespace, name)?;
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Refusal::bad_request(format!(
@@ -74,7 +75,7 @@ fn page(
             Some(Cursor::decode(text).ok_or_else(|| Refusal::bad_request("Invalid cursor"))?)
         }
     };
-    let (mut entries, next) = caller.read(state, &key, |bucket| {
+    let (mut entries, next) = caller.read(state, key, |bucket| {
         let page = listing.page(&bucket.files, from.as_ref());
         let entries: Vec<Value> = page.entries.iter().map(entry_json).collect();
         (entries, page.next)
