@@ -3,3 +3,4 @@ pub mod bucket;
 pub mod cas;
 pub mod http;
 pub mod hub;
+pub mod list;

@@ -1,0 +1,316 @@
+//! Listings: the Hub's tree pages in, S3-shaped pages out.
+//!
+//! The Hub lists raw prefixes in pages with a cursor; it knows no start-after, only one delimiter, and promises no order.
+//! What comes out is in UTF-8 byte order of the names, folded by any delimiter, without hugbucket's hidden state, and with
+//! directory markers where they belong: `dir/` first in its directory, though its file `dir/.hugbucket_keep` sorts later.
+//!
+//! | file | does |
+//! |---|---|
+//! | [`item`] | gives each tree entry the name that orders it |
+//! | [`marker`] | finds the directories whose marker must be looked up, because it would come too late |
+//! | [`sequence`] | holds entries back until nothing can come before them, and notices disorder |
+//! | [`selection`] | prefix, start, delimiter, and the bound on entries |
+//! | [`walk`] | all of it for one answer, page by page, without I/O |
+//! | [`unsorted`] | the way out when the Hub's pages are not sorted |
+//! | [`token`] | where an answer ended |
+//!
+//! Usually every tree page is fetched once in a full listing: pages are asked for in the size that still fits into the
+//! answer, and the token carries the cursor of the next one.
+
+mod item;
+mod marker;
+mod selection;
+mod sequence;
+#[cfg(test)]
+mod simulation;
+mod token;
+mod unsorted;
+mod walk;
+
+use crate::provider::hub::{HubClient, TreeQuery};
+use crate::provider::list::token::{Position, Scope};
+use crate::provider::list::unsorted::Smallest;
+use crate::provider::list::walk::{Step, Walk};
+use crate::storage::name::HIDDEN_PREFIX;
+use crate::storage::{BucketId, ListObjects, ListStart, ObjectPage, Secret, StorageError};
+
+/// The delimiter that the Hub itself can fold by.
+const HUB_DELIMITER: &str = "/";
+
+/// Returns a page of a listing.
+///
+/// # Behaviour
+/// - Entries come in byte order of their names; objects and common prefixes count alike towards the bound.
+/// - A page may hold fewer entries than the bound and still not be the last; it is never empty unless it is the last.
+/// - After a key or common prefix, the walk restarts at the beginning and passes over what comes before: the Hub has no
+///   start-after. After a token it goes on at the Hub's own cursor.
+///
+/// Errors: `NoSuchBucket`; `InvalidArgument` for a token that was not issued for this listing; `Unavailable` for an
+/// unsorted listing of more than 1,000,000 entries.
+pub async fn list_objects(
+    hub: &HubClient,
+    token: &Secret,
+    bucket: &BucketId,
+    operation: &ListObjects,
+) -> Result<ObjectPage, StorageError> {
+    let scope = Scope {
+        bucket,
+        prefix: &operation.prefix,
+        delimiter: operation.delimiter.as_deref(),
+    };
+    let position = match &operation.start {
+        ListStart::Beginning => Position::beginning(None),
+        ListStart::After(name) => Position::beginning(Some(name.clone())),
+        ListStart::Token(text) => Position::from_token(text, &scope)?,
+    };
+    let lister = Lister {
+        hub,
+        token,
+        scope,
+        max_entries: operation.max_entries,
+    };
+    if operation.max_entries == 0 || !can_match(&operation.prefix) {
+        hub.bucket(token, bucket).await?;
+        return Ok(ObjectPage {
+            entries: Vec::new(),
+            next: None,
+        });
+    }
+    if position.is_unsorted {
+        return lister.collect(position.after).await;
+    }
+    let after = position.after.clone();
+    match lister.stream(position).await? {
+        Some(page) => Ok(page),
+        None => {
+            tracing::warn!(%bucket, "the hub's tree pages are not sorted; collecting the whole listing");
+            lister.collect(after).await
+        }
+    }
+}
+
+/// Reports whether a key may begin with this text; where none can, the Hub need not be asked.
+fn can_match(prefix: &str) -> bool {
+    let is_impossible = prefix.starts_with('/')
+        || prefix.contains("//")
+        || prefix.contains(['\\', '\0'])
+        || prefix.starts_with(HIDDEN_PREFIX);
+    !is_impossible
+}
+
+/// What the two ways of listing share.
+struct Lister<'a> {
+    hub: &'a HubClient,
+    token: &'a Secret,
+    scope: Scope<'a>,
+    max_entries: usize,
+}
+
+impl Lister<'_> {
+    fn query(&self, limit: usize) -> TreeQuery {
+        TreeQuery {
+            prefix: self.scope.prefix.to_owned(),
+            is_recursive: self.scope.delimiter != Some(HUB_DELIMITER),
+            limit,
+        }
+    }
+
+    /// Goes on from a position as far as the answer reaches; `None` if the Hub's pages are not sorted.
+    async fn stream(&self, position: Position) -> Result<Option<ObjectPage>, StorageError> {
+        let (hub, token, bucket) = (self.hub, self.token, self.scope.bucket);
+        let is_from_client = position.cursor.is_some();
+        let mut walk = Walk::new(self.scope, position, self.max_entries);
+        loop {
+            let query = self.query(walk.limit());
+            let page = hub
+                .tree_page(token, bucket, &query, walk.cursor())
+                .await
+                .map_err(|error| match error {
+                    StorageError::InvalidRequest { .. } if is_from_client => token::invalid(),
+                    other => other,
+                })?;
+            let wanted = walk.wanted_markers(&page);
+            let markers = hub.paths_info(token, bucket, &wanted).await?;
+            match walk.take(page, markers) {
+                Step::More => {}
+                Step::Done(page) => return Ok(Some(page)),
+                Step::OutOfOrder => return Ok(None),
+            }
+        }
+    }
+
+    /// Reads the whole listing and returns the first entries after `after`.
+    async fn collect(&self, after: Option<String>) -> Result<ObjectPage, StorageError> {
+        let mut smallest = Smallest::new(self.scope, after, self.max_entries);
+        let query = self.query(unsorted::PAGE_LIMIT);
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = self
+                .hub
+                .tree_page(self.token, self.scope.bucket, &query, cursor.as_deref())
+                .await?;
+            smallest.take(page.entries)?;
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(smallest.into_page());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::hub::fake::{FakeHub, Reply, bucket_id, token};
+    use crate::storage::{BucketName, ListEntry};
+
+    fn operation(prefix: &str, delimiter: Option<&str>, max_entries: usize) -> ListObjects {
+        ListObjects {
+            bucket: BucketName::new("data").unwrap(),
+            prefix: prefix.into(),
+            delimiter: delimiter.map(Into::into),
+            start: ListStart::Beginning,
+            max_entries,
+        }
+    }
+
+    fn files(paths: &[&str]) -> Reply {
+        let entries: Vec<_> = paths
+            .iter()
+            .map(|path| {
+                serde_json::json!({"type": "file", "path": path, "size": 0, "uploadedAt": "2026-01-02T03:04:05.000Z"})
+            })
+            .collect();
+        Reply::json(200, &entries.into())
+    }
+
+    fn next(cursor: &str) -> String {
+        format!("</x?recursive=true&limit=1&cursor={cursor}>; rel=\"next\"")
+    }
+
+    fn names(page: &ObjectPage) -> Vec<&str> {
+        page.entries.iter().map(ListEntry::name).collect()
+    }
+
+    #[tokio::test]
+    async fn a_full_listing_fetches_each_page_once_and_in_fitting_sizes() {
+        let (hub, fake) = FakeHub::start(vec![
+            files(&["a", "b"]).header("link", next("2")),
+            files(&["c", "d"]).header("link", next("3")),
+            files(&["e"]),
+        ])
+        .await;
+        let mut seen = Vec::new();
+        let mut operation = operation("", None, 2);
+        loop {
+            let page = list_objects(&hub, &token(), &bucket_id(), &operation)
+                .await
+                .unwrap();
+            seen.extend(names(&page).into_iter().map(str::to_owned));
+            match page.next {
+                Some(next) => operation.start = ListStart::Token(next),
+                None => break,
+            }
+        }
+        assert_eq!(seen, ["a", "b", "c", "d", "e"]);
+        assert_eq!(
+            fake.lines(),
+            [
+                "GET /api/buckets/me/data/tree?recursive=true&limit=2",
+                "GET /api/buckets/me/data/tree?recursive=true&limit=2&cursor=2",
+                "GET /api/buckets/me/data/tree?recursive=true&limit=2&cursor=3"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_marker_that_would_come_late_is_looked_up_once() {
+        let marker = serde_json::json!([
+            {"type": "file", "path": "d/.hugbucket_keep", "size": 1, "uploadedAt": "2026-01-02T03:04:05.000Z",
+             "xetHash": "0".repeat(64)}
+        ]);
+        let (hub, fake) = FakeHub::start(vec![
+            files(&["d/ x", "d/!", "d/-", "d/.hugbucket_keep", "d/a"]),
+            Reply::json(200, &marker),
+        ])
+        .await;
+        let page = list_objects(&hub, &token(), &bucket_id(), &operation("", None, 100))
+            .await
+            .unwrap();
+        assert_eq!(names(&page), ["d/", "d/ x", "d/!", "d/-", "d/a"]);
+        assert_eq!(fake.asked()[1].body, "{\"paths\":[\"d/.hugbucket_keep\"]}");
+        assert_eq!(fake.asked().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn unsorted_pages_are_collected_and_sorted() {
+        let unsorted = || files(&["b", "c", "a"]).header("link", next("2"));
+        let (hub, fake) = FakeHub::start(vec![
+            unsorted(),
+            unsorted(),
+            files(&["e", "d"]),
+            unsorted(),
+            files(&["e", "d"]),
+        ])
+        .await;
+        let mut operation = operation("", None, 3);
+        let page = list_objects(&hub, &token(), &bucket_id(), &operation)
+            .await
+            .unwrap();
+        assert_eq!(names(&page), ["a", "b", "c"]);
+        operation.start = ListStart::Token(page.next.unwrap());
+        let page = list_objects(&hub, &token(), &bucket_id(), &operation)
+            .await
+            .unwrap();
+        assert_eq!(names(&page), ["d", "e"]);
+        assert_eq!(page.next, None);
+        assert_eq!(fake.asked().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn an_empty_or_impossible_listing_still_knows_its_bucket() {
+        for (prefix, max_entries) in [("", 0), (".hugbucket/", 9), ("/a", 9), ("a//", 9)] {
+            let found = serde_json::json!({"id": "me/data"});
+            let (hub, fake) =
+                FakeHub::start(vec![Reply::json(200, &found), Reply::empty(404)]).await;
+            let operation = operation(prefix, None, max_entries);
+            let page = list_objects(&hub, &token(), &bucket_id(), &operation).await;
+            assert!(page.unwrap().entries.is_empty());
+            let missing = list_objects(&hub, &token(), &bucket_id(), &operation).await;
+            assert_eq!(missing.unwrap_err().outcome(), "no_such_bucket");
+            assert_eq!(fake.lines(), ["GET /api/buckets/me/data"; 2]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_not_ours_is_an_invalid_argument() {
+        let (hub, fake) = FakeHub::start(vec![
+            files(&["a"]).header("link", next("2")),
+            Reply::empty(400),
+        ])
+        .await;
+        let mut operation = operation("", None, 1);
+        let page = list_objects(&hub, &token(), &bucket_id(), &operation)
+            .await
+            .unwrap();
+        let issued = page.next.unwrap();
+        for odd in ["", "x", "AAAA", &issued[1..], &format!("{issued}A")] {
+            operation.start = ListStart::Token(odd.to_owned());
+            let refused = list_objects(&hub, &token(), &bucket_id(), &operation).await;
+            assert!(
+                matches!(
+                    refused,
+                    Err(StorageError::InvalidArgument {
+                        name: "continuation-token",
+                        ..
+                    })
+                ),
+                "{odd}"
+            );
+        }
+        assert_eq!(fake.asked().len(), 1);
+        operation.start = ListStart::Token(issued);
+        let refused = list_objects(&hub, &token(), &bucket_id(), &operation).await;
+        assert_eq!(refused.unwrap_err().outcome(), "invalid_argument");
+    }
+}
