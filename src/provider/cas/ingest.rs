@@ -1,10 +1,11 @@
 //! The memory that all uploads together may hold.
 
+use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::telemetry::Metrics;
@@ -38,6 +39,7 @@ pub(super) struct IngestBudget {
     streams: AtomicUsize,
     held: Mutex<u64>,
     pressure: watch::Sender<Option<Instant>>,
+    cores: Semaphore,
     metrics: Metrics,
 }
 
@@ -53,6 +55,7 @@ impl IngestBudget {
             streams: AtomicUsize::new(0),
             held: Mutex::new(0),
             pressure: watch::Sender::new(None),
+            cores: Semaphore::new(std::thread::available_parallelism().map_or(1, NonZero::get)),
             metrics,
         })
     }
@@ -100,6 +103,12 @@ impl IngestBudget {
         Charge::new(self, None, len_bytes)
     }
 
+    /// Waits for a core to cut and hash on: more threads than cores would only take turns.
+    pub(super) async fn core(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed, and doing without a permit would be harmless.
+        self.cores.acquire().await.ok()
+    }
+
     /// Asks all streams to send what they hold; at most once per [`PATIENCE`].
     pub(super) fn press(&self) {
         self.pressure.send_if_modified(|last| {
@@ -121,6 +130,9 @@ impl IngestBudget {
     }
 
     fn count(&self, taken: usize, returned: usize) {
+        if taken == returned {
+            return;
+        }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         *held = (*held + taken as u64).saturating_sub(returned as u64);
         // Set under the lock, so that the last value shown is the last one counted.
@@ -198,9 +210,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if self.len_bytes > 0 {
-            self.budget.count(0, self.len_bytes);
-        }
+        self.budget.count(0, self.len_bytes);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tracing::Instrument;
 
 use super::assemble::ReadyXorb;
 use super::lane::{Batch, Lane};
@@ -65,7 +66,7 @@ impl Drain {
                 inbound = inbox.recv(), if self.sends.len() < MAX_IN_FLIGHT => {
                     let Some(Inbound { batch, is_sent }) = inbound else { break };
                     let ready;
-                    (lane, ready) = work(lane, batch).await?;
+                    (lane, ready) = self.work(lane, batch).await?;
                     self.waiting.extend(is_sent);
                     self.send(ready);
                 }
@@ -80,14 +81,32 @@ impl Drain {
         Ok(staged)
     }
 
+    async fn work(
+        &self,
+        mut lane: Lane,
+        batch: Batch,
+    ) -> Result<(Lane, Vec<ReadyXorb>), StorageError> {
+        if batch.len_bytes <= INLINE_BYTES {
+            let ready = lane.take(batch)?;
+            return Ok((lane, ready));
+        }
+        let _core = self.client.0.ingest.core().await;
+        let work = spawn_blocking(move || {
+            let ready = lane.take(batch)?;
+            Ok((lane, ready))
+        });
+        work.await.map_err(|error| lost(&error))?
+    }
+
     fn send(&mut self, ready: Vec<ReadyXorb>) {
         for ReadyXorb { xorb, charge } in ready {
             let (client, access) = (self.client.clone(), self.access.clone());
-            self.sends.spawn(async move {
+            let send = async move {
                 let sent = client.send_xorb(&access, &xorb).await;
                 drop((xorb, charge));
                 sent
-            });
+            };
+            self.sends.spawn(send.in_current_span());
         }
     }
 
@@ -100,18 +119,6 @@ impl Drain {
             }
         }
     }
-}
-
-async fn work(mut lane: Lane, batch: Batch) -> Result<(Lane, Vec<ReadyXorb>), StorageError> {
-    if batch.len_bytes <= INLINE_BYTES {
-        let ready = lane.take(batch)?;
-        return Ok((lane, ready));
-    }
-    let work = spawn_blocking(move || {
-        let ready = lane.take(batch)?;
-        Ok((lane, ready))
-    });
-    work.await.map_err(|error| lost(&error))?
 }
 
 fn lost(error: &JoinError) -> StorageError {

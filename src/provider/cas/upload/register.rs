@@ -61,16 +61,18 @@ impl CasClient {
             .flat_map(|file| file.xorbs().iter().cloned())
             .collect();
         for shard in shard::encode(&manifests, &xorbs)? {
-            if let Err(error) = self.post_shard(access, shard).await {
-                self.0.dedup.forget(bucket);
-                return Err(error);
-            }
+            self.post_shard(access, bucket, shard).await?;
         }
         self.0.dedup.insert(bucket, &xorbs);
         Ok(())
     }
 
-    async fn post_shard(&self, access: &AccessSource, shard: Bytes) -> Result<(), StorageError> {
+    async fn post_shard(
+        &self,
+        access: &AccessSource,
+        bucket: &BucketId,
+        shard: Bytes,
+    ) -> Result<(), StorageError> {
         let mut attempts = Attempts::new();
         loop {
             let api = if self.0.uploads.lacks_shards_v2.load(Ordering::Relaxed) {
@@ -84,6 +86,8 @@ impl CasClient {
                     message,
                     is_transient: false,
                 } => {
+                    tracing::warn!(%bucket, %message, "the CAS refused a shard");
+                    self.0.dedup.forget(bucket);
                     return Err(error::unavailable(format!("shard refused: {message}")));
                 }
                 Verdict::Refused { .. } | Verdict::Lost => {
