@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -20,6 +21,9 @@ use crate::provider::cas::xorb::Xorb;
 use crate::provider::http::CallName;
 use crate::storage::StorageError;
 use crate::telemetry::Upstream;
+
+/// Time for an attempt at a call without a large body. A commit may copy the xorb.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Whether a grant got the xorb there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +96,7 @@ impl CasClient {
                     .post(endpoint(access, &path))
                     .bearer_auth(access.token.expose())
                     .with_extension(CallName("xorb_grant"))
+                    .timeout(CALL_TIMEOUT)
                     .json(&wanted)
             })
             .await?;
@@ -165,6 +170,7 @@ impl CasClient {
                     .post(endpoint(access, &path))
                     .bearer_auth(access.token.expose())
                     .with_extension(CallName("xorb_commit"))
+                    .timeout(CALL_TIMEOUT)
             })
             .await?;
         match response.status() {
