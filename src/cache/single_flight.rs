@@ -10,6 +10,9 @@ use futures::future::{BoxFuture, Shared};
 
 type Running<V, E> = Shared<BoxFuture<'static, Option<Result<V, E>>>>;
 
+/// Work under way by key; the ticket tells one piece of work from its successor under the same key.
+type Table<K, V, E> = HashMap<K, (u64, Running<V, E>)>;
+
 /// How a caller came by its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flight {
@@ -27,7 +30,7 @@ pub enum Flight {
 /// - The work runs in a task of its own: a caller that leaves cancels neither the work nor the others.
 /// - [`SingleFlight::detach`] makes later callers start anew, while those already waiting still get the old outcome.
 pub struct SingleFlight<K, V, E> {
-    running: Arc<Mutex<HashMap<K, (u64, Running<V, E>)>>>,
+    running: Arc<Mutex<Table<K, V, E>>>,
     /// What callers get when the work panicked.
     lost: E,
 }
@@ -87,7 +90,7 @@ where
         (started, Flight::Led)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, (u64, Running<V, E>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Table<K, V, E>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +103,7 @@ impl<K, V, E> std::fmt::Debug for SingleFlight<K, V, E> {
 
 /// Takes a finished piece of work out of the table, also when it panicked; a successor under the same key stays.
 struct Done<K: Eq + Hash, V, E> {
-    running: Arc<Mutex<HashMap<K, (u64, Running<V, E>)>>>,
+    running: Arc<Mutex<Table<K, V, E>>>,
     key: K,
     ticket: u64,
 }

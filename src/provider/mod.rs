@@ -1,6 +1,128 @@
-//! To come.
+//! The Hugging Face provider: the end of the stack. It acts on [`storage`](crate::storage) operations through the Hub's
+//! REST API ([`hub`]) and the Xet content-addressed store ([`cas`]), and knows no word of S3 or FTP.
+//!
+//! | file | does |
+//! |---|---|
+//! | [`service`] | the tower service: one operation, one method |
+//! | [`bucket`], [`list`] | buckets and listings |
+//! | [`read`], [`write`], [`mutate`] | objects: look-up and download, upload, copy and delete |
+//! | [`multipart`] | multipart uploads, whose state lies in the bucket |
+//! | [`sidecar`] | metadata that the Hub has no field for |
+//! | [`commit`] | group commit: many writes, one batch call, each with its own verdict |
+//! | [`http`] | the middleware chain around every upstream call |
+
 pub mod bucket;
 pub mod cas;
+pub mod commit;
 pub mod http;
 pub mod hub;
 pub mod list;
+pub mod multipart;
+pub mod mutate;
+pub mod read;
+pub mod service;
+pub mod sidecar;
+pub mod write;
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio_util::task::TaskTracker;
+
+use crate::provider::cas::{AccessSource, CasAccess, CasClient, CasConfig};
+use crate::provider::commit::Committer;
+use crate::provider::hub::{HubClient, HubConfig};
+use crate::provider::multipart::UploadCaches;
+use crate::storage::{BucketId, StorageError, Tenant, Visibility};
+use crate::telemetry::Metrics;
+
+/// What the provider needs to know.
+#[derive(Debug, Clone)]
+pub struct ProviderConfig {
+    /// The Hub.
+    pub hub: HubConfig,
+    /// Limits of the data path.
+    pub cas: CasConfig,
+    /// Who may read a new bucket for which the client did not say.
+    pub default_visibility: Visibility,
+}
+
+/// Acts on operations. Clones share connections, caches, budgets, and queues.
+#[derive(Debug, Clone)]
+pub struct HfProvider(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    hub: HubClient,
+    cas: CasClient,
+    committer: Committer,
+    uploads: UploadCaches,
+    default_visibility: Visibility,
+    /// Writes whose bytes are all in: they run to their end whether or not somebody waits.
+    finishing: TaskTracker,
+}
+
+impl HfProvider {
+    /// Creates a provider with empty caches.
+    ///
+    /// Errors: [`StorageError::Internal`] if no TLS client can be built.
+    pub fn new(config: ProviderConfig, metrics: &Metrics) -> Result<Self, StorageError> {
+        let hub = HubClient::new(config.hub, metrics.clone())?;
+        let finishing = TaskTracker::new();
+        Ok(Self(Arc::new(Shared {
+            cas: CasClient::new(config.cas, metrics.clone())?,
+            committer: Committer::new(hub.clone(), metrics.clone(), finishing.clone()),
+            uploads: UploadCaches::default(),
+            default_visibility: config.default_visibility,
+            finishing,
+            hub,
+        })))
+    }
+
+    /// Returns the Hub client, for what happens before there is a tenant (`whoami`).
+    pub fn hub(&self) -> &HubClient {
+        &self.0.hub
+    }
+
+    /// Waits until every write whose bytes are in has had its verdict. Call it after the last request was taken.
+    pub async fn drained(&self) {
+        self.0.finishing.close();
+        self.0.finishing.wait().await;
+    }
+
+    /// Returns the way to a bucket's CAS for a tenant.
+    fn access(&self, tenant: &Tenant, bucket: &BucketId) -> AccessSource {
+        let (hub, token, bucket) = (self.0.hub.clone(), tenant.hub_token.clone(), bucket.clone());
+        AccessSource::new(move |scope, refused: Option<CasAccess>| {
+            let (hub, token, bucket) = (hub.clone(), token.clone(), bucket.clone());
+            async move {
+                let scope = match scope {
+                    cas::Scope::Read => hub::TokenScope::Read,
+                    cas::Scope::Write => hub::TokenScope::Write,
+                };
+                let refused = refused.map(|access| access.token);
+                let granted = hub
+                    .xet_access(&token, &bucket, scope, refused.as_ref())
+                    .await?;
+                Ok(CasAccess {
+                    url: granted.cas_url,
+                    token: granted.token,
+                })
+            }
+            .boxed()
+        })
+    }
+
+    /// Runs the last steps of a write in a task of their own, so that they happen whole even if the caller leaves.
+    async fn finish<T: Send + 'static>(
+        &self,
+        steps: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        match self.0.finishing.spawn(steps).await {
+            Ok(outcome) => outcome,
+            Err(lost) => Err(StorageError::internal(format!(
+                "the write's task ended: {lost}"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Which changes may leave together: pure bookkeeping, no I/O.
+
+use std::collections::{HashSet, VecDeque};
+
+use tokio::sync::oneshot;
+
+use crate::provider::commit::Change;
+use crate::provider::hub::{BatchLine, MAX_BATCH_LINES};
+use crate::storage::{Secret, StorageError};
+
+/// A change that waits for its verdict.
+pub(super) struct Pending {
+    pub(super) change: Change,
+    pub(super) token: Secret,
+    pub(super) answer: oneshot::Sender<Result<(), StorageError>>,
+}
+
+/// The changes of one bucket in the order in which they came.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Pending>,
+    /// Paths of changes that left and have no final verdict yet.
+    busy: HashSet<String>,
+    is_sending: bool,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, pending: Pending) {
+        self.waiting.push_back(pending);
+    }
+
+    /// Takes the changes that may leave now, and marks a batch call as in flight; `None` if one already is, or if nothing
+    /// may leave.
+    ///
+    /// A change stays behind if one of its paths is busy or belongs to an earlier change that stays behind: so the order on
+    /// each path is kept. All changes of a group carry the same Hub token.
+    pub(super) fn start_group(&mut self) -> Option<Vec<Pending>> {
+        if self.is_sending {
+            return None;
+        }
+        let mut group: Vec<Pending> = Vec::new();
+        let mut staying = VecDeque::new();
+        let mut blocked: HashSet<String> = HashSet::new();
+        let mut lines = 0;
+        for pending in std::mem::take(&mut self.waiting) {
+            let has_room =
+                lines + pending.change.lines.len() <= MAX_BATCH_LINES || group.is_empty();
+            let has_token = group
+                .first()
+                .is_none_or(|first| first.token == pending.token);
+            let is_free = pending
+                .change
+                .paths()
+                .all(|path| !self.busy.contains(path) && !blocked.contains(path));
+            if has_room && has_token && is_free {
+                lines += pending.change.lines.len();
+                self.busy.extend(pending.change.paths().map(str::to_owned));
+                group.push(pending);
+            } else {
+                blocked.extend(pending.change.paths().map(str::to_owned));
+                staying.push_back(pending);
+            }
+        }
+        self.waiting = staying;
+        self.is_sending = !group.is_empty();
+        self.is_sending.then_some(group)
+    }
+
+    /// Notes that the batch call in flight has returned.
+    pub(super) fn finish_group(&mut self) {
+        self.is_sending = false;
+    }
+
+    /// Frees the paths of a change that has its final verdict.
+    pub(super) fn release(&mut self, change: &Change) {
+        for path in change.paths() {
+            self.busy.remove(path);
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.busy.is_empty() && !self.is_sending
+    }
+}
+
+/// Returns lines in the order that the Hub demands: every addition and copy before any deletion.
+pub(super) fn ordered_lines<'a>(changes: impl Iterator<Item = &'a [BatchLine]>) -> Vec<BatchLine> {
+    let (deletions, mut ordered): (Vec<_>, Vec<_>) = changes
+        .flatten()
+        .cloned()
+        .partition(|line| matches!(line, BatchLine::DeleteFile { .. }));
+    ordered.extend(deletions);
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::ContentHash;
+
+    fn add(path: &str) -> BatchLine {
+        BatchLine::AddFile {
+            path: path.into(),
+            hash: ContentHash::EMPTY,
+            mtime: None,
+            content_type: None,
+        }
+    }
+
+    fn delete(path: &str) -> BatchLine {
+        BatchLine::DeleteFile { path: path.into() }
+    }
+
+    fn pending(token: &str, lines: Vec<BatchLine>) -> Pending {
+        Pending {
+            change: Change::new(lines),
+            token: Secret::new(token),
+            answer: oneshot::channel().0,
+        }
+    }
+
+    fn group_paths(queue: &mut Queue) -> Option<Vec<String>> {
+        let group = queue.start_group()?;
+        Some(
+            group
+                .iter()
+                .flat_map(|pending| pending.change.paths())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn changes_of_one_path_leave_one_after_the_other() {
+        let mut queue = Queue::default();
+        queue.push(pending("t", vec![add("a")]));
+        queue.push(pending("t", vec![delete("a"), delete("x")]));
+        queue.push(pending("t", vec![add("x")]));
+        queue.push(pending("t", vec![add("b")]));
+        // `x` waits behind the deletion that waits behind `a`.
+        assert_eq!(group_paths(&mut queue).unwrap(), ["a", "b"]);
+        assert_eq!(group_paths(&mut queue), None, "one batch call at a time");
+        queue.finish_group();
+        assert_eq!(group_paths(&mut queue), None, "no verdict on `a` yet");
+        queue.release(&Change::new(vec![add("a")]));
+        assert_eq!(group_paths(&mut queue).unwrap(), ["a", "x"]);
+        queue.finish_group();
+        queue.release(&Change::new(vec![add("a"), add("x"), add("b")]));
+        assert_eq!(group_paths(&mut queue).unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn a_group_has_at_most_a_thousand_lines_and_one_token() {
+        let mut queue = Queue::default();
+        for n in 0..1001 {
+            queue.push(pending("t", vec![add(&n.to_string())]));
+        }
+        queue.push(pending("u", vec![add("other")]));
+        assert_eq!(group_paths(&mut queue).unwrap().len(), 1000);
+        queue.finish_group();
+        assert_eq!(group_paths(&mut queue).unwrap(), ["1000"]);
+        queue.finish_group();
+        assert_eq!(group_paths(&mut queue).unwrap(), ["other"]);
+    }
+
+    #[test]
+    fn additions_come_before_deletions() {
+        let changes = [
+            vec![delete("a")],
+            vec![add("b"), delete("c")],
+            vec![add("d")],
+        ];
+        let ordered = ordered_lines(changes.iter().map(Vec::as_slice));
+        assert_eq!(
+            ordered.iter().map(BatchLine::path).collect::<Vec<_>>(),
+            ["b", "d", "a", "c"]
+        );
+    }
+}

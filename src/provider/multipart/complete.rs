@@ -1,0 +1,358 @@
+//! Joining parts into an object.
+
+use std::collections::HashMap;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::provider::HfProvider;
+use crate::provider::cas::Manifest;
+use crate::provider::commit::Change;
+use crate::provider::hub::FileRecord;
+use crate::provider::multipart::layout::PartFile;
+use crate::provider::multipart::{Layout, Record, hidden_file};
+use crate::provider::write::Stamp;
+use crate::storage::{
+    BucketId, CompleteUpload, ContentHash, Guards, NamedPart, StorageError, Tenant,
+    UploadCompleted, UploadId,
+};
+
+/// S3's minimum size of every part but the last, in bytes.
+const MIN_PART_BYTES: u64 = 5 << 20;
+
+/// The largest manifest that is read: 5 GiB in 64 KiB chunks stay far below it.
+const MAX_MANIFEST_BYTES: usize = 16 << 20;
+
+/// Manifests read at the same time.
+const MANIFEST_READS: usize = 64;
+
+/// A part as the client names it, found in the bucket.
+struct FoundPart {
+    hash: ContentHash,
+    manifest: FileRecord,
+}
+
+impl HfProvider {
+    /// Completes an upload by reference; repeating it gives the same answer and writes nothing.
+    pub(in crate::provider) async fn complete_upload(
+        &self,
+        tenant: &Tenant,
+        operation: CompleteUpload,
+        guards: Guards,
+    ) -> Result<UploadCompleted, StorageError> {
+        let bucket = tenant.bucket(&operation.bucket);
+        let upload_id = &operation.upload_id;
+        let record = match self
+            .read_record(tenant, &bucket, upload_id, &operation.key)
+            .await
+        {
+            Ok(record) => record,
+            Err(gone @ StorageError::NoSuchUpload { .. }) => {
+                return self
+                    .completed_earlier(tenant, &bucket, &operation)
+                    .await?
+                    .ok_or(gone);
+            }
+            Err(error) => return Err(error),
+        };
+        check_order(&operation.parts)?;
+        let layout = Layout::of(upload_id);
+        let files = self.files_of(tenant, &bucket, &layout).await?;
+        let parts = find_parts(&layout, &files, &operation.parts)?;
+        let manifests = self.manifests(tenant, &bucket, parts).await?;
+
+        let (provider, tenant) = (self.clone(), tenant.clone());
+        self.finish(async move {
+            let _guards = guards;
+            let completed = provider
+                .join(&tenant, &bucket, &operation, &record, &files, &manifests)
+                .await?;
+            provider.clean_up(tenant, bucket, operation.upload_id, files);
+            Ok(completed)
+        })
+        .await
+    }
+
+    /// Composes the object, and registers it together with the mark of completion.
+    async fn join(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        operation: &CompleteUpload,
+        record: &Record,
+        files: &[FileRecord],
+        manifests: &[Manifest],
+    ) -> Result<UploadCompleted, StorageError> {
+        let layout = Layout::of(&operation.upload_id);
+        let access = self.access(tenant, bucket);
+        let stamp = Stamp::new(record.metadata.clone());
+        let composed = self.0.cas.compose(manifests)?;
+        let completed = UploadCompleted {
+            hash: composed.hash(),
+            size: composed.size(),
+        };
+
+        let mut lines = stamp.lines(&operation.key, &composed);
+        let mut staged = vec![composed];
+        if let Some(companion) = stamp.companion() {
+            let content = companion(&completed.hash, completed.size);
+            let file = self.0.cas.upload_bytes(&access, bucket, content).await?;
+            lines.push(stamp.sidecar_line(&operation.key, file.hash()));
+            staged.push(file);
+        }
+        // Both are files that the bucket holds already, so marking costs no upload.
+        lines.extend(
+            files
+                .iter()
+                .find(|file| file.path == layout.record())
+                .map(|file| hidden_file(layout.done_record(), file.hash)),
+        );
+        lines.push(hidden_file(layout.done_object(), completed.hash));
+
+        self.0.cas.register(&access, bucket, staged).await?;
+        self.0
+            .committer
+            .commit(&tenant.hub_token, bucket, Change::new(lines))
+            .await?;
+        Ok(completed)
+    }
+
+    /// Answers a repeated completion from its mark, if there is one for this key.
+    async fn completed_earlier(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        operation: &CompleteUpload,
+    ) -> Result<Option<UploadCompleted>, StorageError> {
+        let layout = Layout::of(&operation.upload_id);
+        let marks = [layout.done_record(), layout.done_object()];
+        let found = self
+            .0
+            .hub
+            .paths_info(&tenant.hub_token, bucket, &marks)
+            .await?;
+        let find = |path: &str| found.iter().find(|file| file.path == path);
+        let (Some(record), Some(object)) = (find(&marks[0]), find(&marks[1])) else {
+            return Ok(None);
+        };
+        let record = self.load_record(tenant, bucket, record).await?;
+        let is_same = record.key == operation.key.as_str();
+        Ok(is_same.then(|| UploadCompleted {
+            hash: object.hash,
+            size: object.size,
+        }))
+    }
+
+    /// Returns the manifests of parts in their order, many read at the same time.
+    async fn manifests(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        parts: Vec<FoundPart>,
+    ) -> Result<Vec<Manifest>, StorageError> {
+        let reads = stream::iter(parts).map(|part| self.manifest(tenant, bucket, part));
+        reads.buffered(MANIFEST_READS).try_collect().await
+    }
+
+    /// Returns the manifest of a part: the one remembered, or read from the bucket.
+    async fn manifest(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        part: FoundPart,
+    ) -> Result<Manifest, StorageError> {
+        let manifest = match self.0.uploads.manifests.get(&(bucket.clone(), part.hash)) {
+            Some(remembered) => remembered.as_ref().clone(),
+            None => {
+                let content = self
+                    .read_hidden(tenant, bucket, &part.manifest, MAX_MANIFEST_BYTES)
+                    .await?;
+                Manifest::from_bytes(&content)?
+            }
+        };
+        if manifest.hash() != part.hash {
+            return Err(StorageError::internal(
+                "a part's manifest describes other content",
+            ));
+        }
+        Ok(manifest)
+    }
+
+    /// Removes the parts of a completed upload. Nobody waits for it, and what stays behind is swept later.
+    fn clean_up(
+        &self,
+        tenant: Tenant,
+        bucket: BucketId,
+        upload_id: UploadId,
+        files: Vec<FileRecord>,
+    ) {
+        let provider = self.clone();
+        self.0
+            .uploads
+            .records
+            .remove(&(bucket.clone(), upload_id.clone()));
+        self.0.finishing.spawn(async move {
+            if let Err(error) = provider.remove_files(&tenant, &bucket, &files).await {
+                tracing::warn!(%bucket, %upload_id, %error, "failed to remove the parts of a completed upload");
+            }
+        });
+    }
+}
+
+/// Errors: [`StorageError::InvalidPartOrder`] unless the numbers ascend; a list without parts is malformed.
+fn check_order(parts: &[NamedPart]) -> Result<(), StorageError> {
+    if parts.is_empty() {
+        return Err(StorageError::InvalidRequest {
+            reason: "You must specify at least one part".into(),
+        });
+    }
+    let is_ascending = parts
+        .windows(2)
+        .all(|pair| pair[0].part_number < pair[1].part_number);
+    if is_ascending {
+        Ok(())
+    } else {
+        Err(StorageError::InvalidPartOrder)
+    }
+}
+
+/// Finds each named part among the files of the upload.
+///
+/// Errors: [`StorageError::InvalidPart`] for one that is missing or has another entity tag;
+/// [`StorageError::EntityTooSmall`] for one below 5 MiB that is not the last.
+fn find_parts(
+    layout: &Layout,
+    files: &[FileRecord],
+    named: &[NamedPart],
+) -> Result<Vec<FoundPart>, StorageError> {
+    let (mut parts, mut manifests) = (HashMap::new(), HashMap::new());
+    for file in files {
+        let Some(PartFile {
+            part_number,
+            part_hash,
+            is_manifest,
+        }) = layout.parse(&file.path)
+        else {
+            continue;
+        };
+        let table = if is_manifest {
+            &mut manifests
+        } else {
+            &mut parts
+        };
+        table.insert((part_number, part_hash.etag()), (part_hash, file));
+    }
+    let mut found = Vec::with_capacity(named.len());
+    for (position, part) in named.iter().enumerate() {
+        let number = part.part_number;
+        let name = (number, part.etag.clone());
+        let (Some((hash, content)), Some((_, manifest))) = (parts.get(&name), manifests.get(&name))
+        else {
+            return Err(StorageError::InvalidPart {
+                part_number: number.get(),
+            });
+        };
+        let is_last = position + 1 == named.len();
+        if content.size < MIN_PART_BYTES && !is_last {
+            let (part_number, size) = (number.get(), content.size);
+            return Err(StorageError::EntityTooSmall {
+                part_number,
+                size,
+                minimum: MIN_PART_BYTES,
+            });
+        }
+        found.push(FoundPart {
+            hash: *hash,
+            manifest: (*manifest).clone(),
+        });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::storage::PartNumber;
+
+    fn hash(digit: char) -> ContentHash {
+        digit.to_string().repeat(64).parse().unwrap()
+    }
+
+    fn layout() -> Layout {
+        Layout::of(&"0123456789abcdef0123456789abcdef".parse().unwrap())
+    }
+
+    fn file(path: String, size: u64) -> FileRecord {
+        FileRecord {
+            path,
+            size,
+            hash: hash('f'),
+            mtime: None,
+            uploaded_at: OffsetDateTime::UNIX_EPOCH,
+            content_type: None,
+        }
+    }
+
+    fn files() -> Vec<FileRecord> {
+        let layout = layout();
+        let mut files = vec![file(layout.record(), 100)];
+        for (number, digit, size) in [
+            (1, 'a', MIN_PART_BYTES),
+            (2, 'b', 7),
+            (2, 'c', MIN_PART_BYTES),
+            (9, 'd', 1),
+        ] {
+            let number = PartNumber::new(number).unwrap();
+            files.push(file(layout.part(number, &hash(digit)), size));
+            files.push(file(layout.manifest(number, &hash(digit)), 50));
+        }
+        files
+    }
+
+    fn named(parts: &[(u32, char)]) -> Vec<NamedPart> {
+        let named = |&(number, digit)| NamedPart {
+            part_number: PartNumber::new(number).unwrap(),
+            etag: hash(digit).etag(),
+        };
+        parts.iter().map(named).collect()
+    }
+
+    fn find(parts: &[(u32, char)]) -> Result<Vec<ContentHash>, &'static str> {
+        let found =
+            find_parts(&layout(), &files(), &named(parts)).map_err(|error| error.outcome())?;
+        Ok(found.into_iter().map(|part| part.hash).collect())
+    }
+
+    #[test]
+    fn parts_are_found_by_number_and_tag() {
+        assert_eq!(
+            find(&[(1, 'a'), (2, 'c'), (9, 'd')]),
+            Ok(vec![hash('a'), hash('c'), hash('d')])
+        );
+        assert_eq!(find(&[(1, 'b')]), Err("invalid_part"));
+        assert_eq!(find(&[(3, 'a')]), Err("invalid_part"));
+        assert_eq!(
+            find(&[(1, 'a'), (2, 'b'), (9, 'd')]),
+            Err("entity_too_small")
+        );
+        assert_eq!(find(&[(1, 'a'), (2, 'b')]), Ok(vec![hash('a'), hash('b')]));
+    }
+
+    #[test]
+    fn part_numbers_must_ascend() {
+        assert!(check_order(&named(&[(1, 'a'), (3, 'b')])).is_ok());
+        assert!(matches!(
+            check_order(&named(&[(1, 'a'), (1, 'b')])),
+            Err(StorageError::InvalidPartOrder)
+        ));
+        assert!(matches!(
+            check_order(&named(&[(2, 'a'), (1, 'b')])),
+            Err(StorageError::InvalidPartOrder)
+        ));
+        assert!(matches!(
+            check_order(&[]),
+            Err(StorageError::InvalidRequest { .. })
+        ));
+    }
+}

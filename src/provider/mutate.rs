@@ -1,0 +1,213 @@
+//! Copies and deletions: batch lines only, no byte of an object moves.
+
+use futures::future::join_all;
+use time::OffsetDateTime;
+
+use crate::provider::cas::AccessSource;
+use crate::provider::commit::Change;
+use crate::provider::hub::BatchLine;
+use crate::provider::{HfProvider, bucket, sidecar};
+use crate::storage::{
+    BucketDeleted, BucketId, ContentHash, CopyObject, DeleteBucket, DeleteObject, DeleteObjects,
+    Guards, ObjectCopied, ObjectDeleted, ObjectInfo, ObjectKey, ObjectMetadata, ObjectsDeleted,
+    StorageError, Tenant,
+};
+
+impl HfProvider {
+    /// Copies an object by its hash.
+    ///
+    /// Inside a bucket `addFile` carries the content type. Across buckets `copyFile` does not, so the content type goes
+    /// into the copy's sidecar.
+    pub(super) async fn copy_object(
+        &self,
+        tenant: &Tenant,
+        operation: CopyObject,
+        guards: Guards,
+    ) -> Result<ObjectCopied, StorageError> {
+        let source_bucket = tenant.bucket(&operation.source_bucket);
+        let bucket = tenant.bucket(&operation.bucket);
+        let source = self
+            .resolve(tenant, &source_bucket, &operation.source_key)
+            .await?;
+        operation.source_conditions.check_copy_source(&source)?;
+
+        let (provider, tenant) = (self.clone(), tenant.clone());
+        self.finish(async move {
+            let _guards = guards;
+            let copy = Copy {
+                source: &source,
+                source_bucket: &source_bucket,
+                bucket: &bucket,
+                key: &operation.key,
+            };
+            let access = provider.access(&tenant, &bucket);
+            let lines = provider
+                .copy_lines(&access, &copy, operation.replace_metadata)
+                .await?;
+            provider
+                .0
+                .committer
+                .commit(&tenant.hub_token, &bucket, Change::new(lines))
+                .await?;
+            Ok(ObjectCopied {
+                hash: source.hash,
+                last_modified: OffsetDateTime::now_utc(),
+            })
+        })
+        .await
+    }
+
+    /// Returns the batch lines of a copy, after its sidecar, if it needs a new one, was stored.
+    async fn copy_lines(
+        &self,
+        access: &AccessSource,
+        copy: &Copy<'_>,
+        replacement: Option<ObjectMetadata>,
+    ) -> Result<Vec<BatchLine>, StorageError> {
+        let metadata = replacement
+            .clone()
+            .unwrap_or_else(|| copy.source.metadata.clone());
+        // A plain copy keeps the source's modification time; with REPLACE it is the client's, else now.
+        let mtime = match (&replacement, copy.source.mtime) {
+            (None, Some(mtime)) => mtime,
+            _ => sidecar::mtime(&metadata, OffsetDateTime::now_utc()),
+        };
+        let mut lines = vec![copy.object_line(mtime, metadata.content_type.clone())];
+        if sidecar::is_needed(&metadata)
+            || (copy.is_across_buckets() && metadata.content_type.is_some())
+        {
+            let content = sidecar::encode(&metadata, &copy.source.hash, mtime);
+            let staged = self
+                .0
+                .cas
+                .upload_bytes(access, copy.bucket, content)
+                .await?;
+            let hash = staged.hash();
+            self.0
+                .cas
+                .register(access, copy.bucket, vec![staged])
+                .await?;
+            lines.push(BatchLine::AddFile {
+                path: sidecar::path(copy.key),
+                hash,
+                mtime: Some(mtime),
+                content_type: None,
+            });
+        }
+        Ok(lines)
+    }
+
+    /// Deletes an object and its sidecar.
+    pub(super) async fn delete_object(
+        &self,
+        tenant: &Tenant,
+        operation: DeleteObject,
+        guards: Guards,
+    ) -> Result<ObjectDeleted, StorageError> {
+        let bucket = tenant.bucket(&operation.bucket);
+        let (provider, token) = (self.clone(), tenant.hub_token.clone());
+        self.finish(async move {
+            let _guards = guards;
+            provider
+                .0
+                .committer
+                .commit(&token, &bucket, deletion(&operation.key))
+                .await?;
+            Ok(ObjectDeleted {})
+        })
+        .await
+    }
+
+    /// Deletes objects; each has its own verdict.
+    pub(super) async fn delete_objects(
+        &self,
+        tenant: &Tenant,
+        operation: DeleteObjects,
+        guards: Guards,
+    ) -> Result<ObjectsDeleted, StorageError> {
+        let bucket = tenant.bucket(&operation.bucket);
+        let (provider, token) = (self.clone(), tenant.hub_token.clone());
+        self.finish(async move {
+            let _guards = guards;
+            let committer = &provider.0.committer;
+            let changes: Vec<Change> = operation.keys.iter().map(deletion).collect();
+            let verdicts = join_all(
+                changes
+                    .into_iter()
+                    .map(|change| committer.commit(&token, &bucket, change)),
+            )
+            .await;
+            // A missing bucket is one answer for the whole request, not one for each key.
+            if let Some(Err(missing @ StorageError::NoSuchBucket { .. })) = verdicts.first() {
+                return Err(missing.clone());
+            }
+            Ok(ObjectsDeleted { verdicts })
+        })
+        .await
+    }
+
+    /// Deletes an empty bucket, with no commit of this process under way in it.
+    pub(super) async fn delete_bucket(
+        &self,
+        tenant: &Tenant,
+        operation: DeleteBucket,
+        guards: Guards,
+    ) -> Result<BucketDeleted, StorageError> {
+        let id = tenant.bucket(&operation.bucket);
+        let (provider, tenant) = (self.clone(), tenant.clone());
+        self.finish(async move {
+            let _guards = guards;
+            let _barrier = provider.0.committer.barrier(&id).await;
+            let deleted = bucket::delete(provider.hub(), &tenant, &operation.bucket).await?;
+            provider.0.cas.forget_bucket(&id);
+            Ok(deleted)
+        })
+        .await
+    }
+}
+
+/// Where a copy comes from and goes to.
+struct Copy<'a> {
+    source: &'a ObjectInfo,
+    source_bucket: &'a BucketId,
+    bucket: &'a BucketId,
+    key: &'a ObjectKey,
+}
+
+impl Copy<'_> {
+    fn is_across_buckets(&self) -> bool {
+        self.source_bucket != self.bucket
+    }
+
+    /// The empty file has a hash that every bucket knows, so it needs no source.
+    fn object_line(&self, mtime: OffsetDateTime, content_type: Option<String>) -> BatchLine {
+        let (path, hash) = (self.key.hub_path(), self.source.hash);
+        if self.is_across_buckets() && hash != ContentHash::EMPTY {
+            BatchLine::CopyFile {
+                path,
+                hash,
+                mtime: Some(mtime),
+                source: self.source_bucket.clone(),
+            }
+        } else {
+            BatchLine::AddFile {
+                path,
+                hash,
+                mtime: Some(mtime),
+                content_type,
+            }
+        }
+    }
+}
+
+/// Deletes the object's file and, blindly, its sidecar: looking first would cost as much as the call itself.
+fn deletion(key: &ObjectKey) -> Change {
+    Change::new(vec![
+        BatchLine::DeleteFile {
+            path: key.hub_path(),
+        },
+        BatchLine::DeleteFile {
+            path: sidecar::path(key),
+        },
+    ])
+}

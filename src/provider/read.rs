@@ -1,0 +1,138 @@
+//! Reading: look-ups and downloads.
+
+use std::sync::Arc;
+
+use crate::provider::cas::FileRef;
+use crate::provider::hub::FileRecord;
+use crate::provider::{HfProvider, sidecar};
+use crate::storage::{
+    BucketId, ByteStream, GetObject, HeadObject, ObjectData, ObjectFound, ObjectInfo, ObjectKey,
+    ObjectMetadata, StorageError, Tenant,
+};
+
+impl HfProvider {
+    /// Looks an object up: one `paths-info`, and the sidecar's content where there is one.
+    pub(super) async fn head_object(
+        &self,
+        tenant: &Tenant,
+        operation: HeadObject,
+    ) -> Result<ObjectFound, StorageError> {
+        let bucket = tenant.bucket(&operation.bucket);
+        let info = self.resolve(tenant, &bucket, &operation.key).await?;
+        operation.conditions.check(&info)?;
+        Ok(ObjectFound { info })
+    }
+
+    /// Opens an object or a range of it. The bytes are those of the content hash that was resolved, whatever is written
+    /// meanwhile.
+    pub(super) async fn get_object(
+        &self,
+        tenant: &Tenant,
+        operation: GetObject,
+    ) -> Result<ObjectData, StorageError> {
+        let bucket = tenant.bucket(&operation.bucket);
+        let info = match operation.resolved {
+            Some(info) => info,
+            None => self.resolve(tenant, &bucket, &operation.key).await?,
+        };
+        operation.conditions.check(&info)?;
+        let range = operation
+            .range
+            .map(|range| range.resolve(info.size))
+            .transpose()?;
+        if info.size == 0 {
+            return Ok(ObjectData {
+                info,
+                range: None,
+                body: ByteStream::empty(),
+            });
+        }
+        let file = FileRef {
+            hash: info.hash,
+            size: info.size,
+        };
+        let body = self
+            .0
+            .cas
+            .open(&self.access(tenant, &bucket), file, range)
+            .await?;
+        Ok(ObjectData { info, range, body })
+    }
+
+    /// Returns what the Hub knows of a key.
+    ///
+    /// Errors: [`StorageError::NoSuchKey`], [`StorageError::NoSuchBucket`].
+    pub(super) async fn resolve(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        key: &ObjectKey,
+    ) -> Result<Arc<ObjectInfo>, StorageError> {
+        let (path, sidecar_path) = (key.hub_path(), sidecar::path(key));
+        let wanted = [path.clone(), sidecar_path.clone()];
+        let mut found = self
+            .0
+            .hub
+            .paths_info(&tenant.hub_token, bucket, &wanted)
+            .await?;
+        let mut take = |path: &str| {
+            let position = found.iter().position(|record| record.path == path)?;
+            Some(found.swap_remove(position))
+        };
+        let Some(record) = take(&path) else {
+            return Err(StorageError::NoSuchKey {
+                key: key.to_string(),
+            });
+        };
+        let sidecar = take(&sidecar_path);
+        let attached = match &sidecar {
+            Some(sidecar) => self.read_sidecar(tenant, bucket, sidecar, &record).await?,
+            None => None,
+        };
+        let mut metadata = attached.unwrap_or_default();
+        metadata.content_type = metadata.content_type.or(record.content_type);
+        Ok(Arc::new(ObjectInfo {
+            key: key.clone(),
+            size: visible_size(key, record.size),
+            hash: record.hash,
+            last_modified: record.uploaded_at,
+            mtime: record.mtime,
+            metadata,
+            has_sidecar: sidecar.is_some(),
+        }))
+    }
+
+    /// Reads the metadata of a sidecar; `None` if it belongs to other content.
+    async fn read_sidecar(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        sidecar: &FileRecord,
+        object: &FileRecord,
+    ) -> Result<Option<ObjectMetadata>, StorageError> {
+        if sidecar.size == 0 || sidecar.size > sidecar::MAX_SIDECAR_BYTES as u64 {
+            return Ok(None);
+        }
+        let file = FileRef {
+            hash: sidecar.hash,
+            size: sidecar.size,
+        };
+        let content = self
+            .0
+            .cas
+            .open(&self.access(tenant, bucket), file, None)
+            .await?;
+        let content = content.collect(sidecar::MAX_SIDECAR_BYTES).await?;
+        Ok(sidecar::decode(&content, &object.hash, object.mtime))
+    }
+}
+
+/// Returns the size that clients see. The single newline that the Python HugBucket writes into its directory markers
+/// reads as empty.
+pub(super) fn visible_size(key: &ObjectKey, size: u64) -> u64 {
+    if key.is_marker() && size == 1 {
+        0
+    } else {
+        size
+    }
+}

@@ -1,0 +1,90 @@
+//! The provider as a tower service: one operation, one method.
+
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tower::Service;
+
+use crate::provider::{HfProvider, bucket, list};
+use crate::storage::{AnyOperation, AnyOutput, StorageError, StorageRequest, Tenant};
+
+impl Service<StorageRequest<Tenant>> for HfProvider {
+    type Response = AnyOutput;
+    type Error = StorageError;
+    type Future = BoxFuture<'static, Result<AnyOutput, StorageError>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), StorageError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: StorageRequest<Tenant>) -> Self::Future {
+        let provider = self.clone();
+        async move { provider.act(request).await }.boxed()
+    }
+}
+
+impl HfProvider {
+    async fn act(&self, request: StorageRequest<Tenant>) -> Result<AnyOutput, StorageError> {
+        let StorageRequest {
+            caller: tenant,
+            operation,
+            guards,
+            ..
+        } = request;
+        let hub = self.hub();
+        Ok(match operation {
+            AnyOperation::ListBuckets(_) => {
+                AnyOutput::ListBuckets(bucket::list(hub, &tenant).await?)
+            }
+            AnyOperation::CreateBucket(operation) => {
+                let visibility = operation.visibility.unwrap_or(self.0.default_visibility);
+                let created = bucket::create(hub, &tenant, &operation.bucket, visibility).await?;
+                self.0.cas.forget_bucket(&tenant.bucket(&operation.bucket));
+                AnyOutput::CreateBucket(created)
+            }
+            AnyOperation::HeadBucket(operation) => {
+                AnyOutput::HeadBucket(bucket::head(hub, &tenant, &operation.bucket).await?)
+            }
+            AnyOperation::DeleteBucket(operation) => {
+                AnyOutput::DeleteBucket(self.delete_bucket(&tenant, operation, guards).await?)
+            }
+            AnyOperation::ListObjects(operation) => {
+                let bucket = tenant.bucket(&operation.bucket);
+                AnyOutput::ListObjects(
+                    list::list_objects(hub, &tenant.hub_token, &bucket, &operation).await?,
+                )
+            }
+            AnyOperation::HeadObject(operation) => {
+                AnyOutput::HeadObject(self.head_object(&tenant, operation).await?)
+            }
+            AnyOperation::GetObject(operation) => {
+                AnyOutput::GetObject(self.get_object(&tenant, operation).await?)
+            }
+            AnyOperation::PutObject(operation) => {
+                AnyOutput::PutObject(self.put_object(&tenant, operation, guards).await?)
+            }
+            AnyOperation::CopyObject(operation) => {
+                AnyOutput::CopyObject(self.copy_object(&tenant, operation, guards).await?)
+            }
+            AnyOperation::DeleteObject(operation) => {
+                AnyOutput::DeleteObject(self.delete_object(&tenant, operation, guards).await?)
+            }
+            AnyOperation::DeleteObjects(operation) => {
+                AnyOutput::DeleteObjects(self.delete_objects(&tenant, operation, guards).await?)
+            }
+            AnyOperation::CreateUpload(operation) => {
+                AnyOutput::CreateUpload(self.create_upload(&tenant, operation, guards).await?)
+            }
+            AnyOperation::UploadPart(operation) => {
+                AnyOutput::UploadPart(self.upload_part(&tenant, operation, guards).await?)
+            }
+            AnyOperation::CompleteUpload(operation) => {
+                AnyOutput::CompleteUpload(self.complete_upload(&tenant, operation, guards).await?)
+            }
+            AnyOperation::AbortUpload(operation) => {
+                AnyOutput::AbortUpload(self.abort_upload(&tenant, operation, guards).await?)
+            }
+        })
+    }
+}

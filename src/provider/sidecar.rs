@@ -1,0 +1,182 @@
+//! Metadata that the Hub has no field for, in a small file beside the object.
+//!
+//! The Hub keeps an object's content type and modification time. Everything else a writer attaches (user metadata,
+//! Cache-Control, and so on) goes into a sidecar under the hidden prefix, registered in the same batch as the object and
+//! bound to the content hash **and** the modification time that this batch wrote. A sidecar whose binding differs belongs to
+//! content that was since replaced past this gateway, and is ignored.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use time::{Duration, OffsetDateTime};
+
+use crate::storage::name::HIDDEN_PREFIX;
+use crate::storage::{ContentHash, ObjectKey, ObjectMetadata};
+
+/// The largest sidecar that is read: S3 allows 2 KiB of user metadata, and headers are bounded by the adapter.
+pub const MAX_SIDECAR_BYTES: usize = 64 << 10;
+
+/// The user metadata entry in which rclone and others keep a file's own modification time, in seconds.
+const MTIME_ENTRY: &str = "mtime";
+
+/// Returns the path of the sidecar of a key: named by a hash, because a key of 1,024 bytes does not fit into a hidden path.
+pub fn path(key: &ObjectKey) -> String {
+    let digest = hex::encode(Sha256::digest(key.as_str().as_bytes()));
+    let (shard, rest) = digest.split_at(2);
+    format!("{HIDDEN_PREFIX}meta/{shard}/{rest}")
+}
+
+/// The content of a sidecar file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    /// Content hash of the object.
+    hash: String,
+    /// The object's `mtime`, milliseconds since 1970.
+    mtime_ms: i64,
+    metadata: ObjectMetadata,
+}
+
+/// Reports whether the metadata holds anything that the Hub has no field for.
+pub fn is_needed(metadata: &ObjectMetadata) -> bool {
+    let native = ObjectMetadata {
+        content_type: metadata.content_type.clone(),
+        ..ObjectMetadata::default()
+    };
+    *metadata != native
+}
+
+/// Returns the bytes of a sidecar bound to a content hash and a modification time.
+pub fn encode(metadata: &ObjectMetadata, hash: &ContentHash, mtime: OffsetDateTime) -> Bytes {
+    let document = Document {
+        version: 1,
+        hash: hash.to_string(),
+        mtime_ms: millis(mtime),
+        metadata: metadata.clone(),
+    };
+    serde_json::to_vec(&document)
+        .expect("strings and numbers serialise")
+        .into()
+}
+
+/// Returns the metadata of a sidecar, or `None` if it is malformed or bound to other content.
+pub fn decode(
+    bytes: &[u8],
+    hash: &ContentHash,
+    mtime: Option<OffsetDateTime>,
+) -> Option<ObjectMetadata> {
+    let document: Document = serde_json::from_slice(bytes).ok()?;
+    let is_bound = document.version == 1
+        && document.hash == hash.as_str()
+        && mtime.is_some_and(|mtime| millis(mtime) == document.mtime_ms);
+    is_bound.then_some(document.metadata)
+}
+
+/// Returns the modification time to register, in whole milliseconds: the client's own, if its metadata names one, else
+/// `now`.
+pub fn mtime(metadata: &ObjectMetadata, now: OffsetDateTime) -> OffsetDateTime {
+    let named = metadata
+        .user
+        .get(MTIME_ENTRY)
+        .and_then(|text| parse_seconds(text));
+    named.unwrap_or_else(|| now.replace_millisecond(now.millisecond()).unwrap_or(now))
+}
+
+/// Returns a time as whole milliseconds since 1970.
+fn millis(time: OffsetDateTime) -> i64 {
+    time.unix_timestamp() * 1000 + i64::from(time.millisecond())
+}
+
+/// Parses `1700000000` or `1700000000.123456789`, truncating to milliseconds. Nothing before 2001 counts: the Hub's
+/// other clients take such values for a mistake in the unit.
+fn parse_seconds(text: &str) -> Option<OffsetDateTime> {
+    const YEAR_2001: i64 = 978_307_200;
+    const YEAR_10000: i64 = 253_402_300_800;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = !whole.is_empty()
+        && whole.len() <= 12
+        && whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|digit| digit.is_ascii_digit());
+    if !is_number {
+        return None;
+    }
+    let seconds: i64 = whole.parse().ok()?;
+    let millis: i64 = format!("{fraction:0<3}")[..3].parse().ok()?;
+    let whole = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    (YEAR_2001..YEAR_10000)
+        .contains(&seconds)
+        .then(|| whole + Duration::milliseconds(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn with_user(name: &str, value: &str) -> ObjectMetadata {
+        ObjectMetadata {
+            user: [(name.to_owned(), value.to_owned())].into(),
+            ..ObjectMetadata::default()
+        }
+    }
+
+    #[test]
+    fn only_what_the_hub_cannot_hold_needs_a_sidecar() {
+        assert!(!is_needed(&ObjectMetadata::default()));
+        assert!(!is_needed(&ObjectMetadata {
+            content_type: Some("text/plain".into()),
+            ..ObjectMetadata::default()
+        }));
+        assert!(is_needed(&ObjectMetadata {
+            cache_control: Some("no-store".into()),
+            ..ObjectMetadata::default()
+        }));
+        assert!(is_needed(&with_user("a", "b")));
+    }
+
+    #[test]
+    fn a_sidecar_is_bound_to_hash_and_time() {
+        let hash: ContentHash = HASH.parse().unwrap();
+        let mtime = datetime!(2026-01-02 03:04:05.678 UTC);
+        let bytes = encode(&with_user("a", "ü"), &hash, mtime);
+        assert_eq!(
+            decode(&bytes, &hash, Some(mtime)),
+            Some(with_user("a", "ü"))
+        );
+        assert_eq!(decode(&bytes, &ContentHash::EMPTY, Some(mtime)), None);
+        assert_eq!(
+            decode(&bytes, &hash, Some(mtime + Duration::milliseconds(1))),
+            None
+        );
+        assert_eq!(decode(&bytes, &hash, None), None);
+        assert_eq!(decode(b"{}", &hash, Some(mtime)), None);
+    }
+
+    #[test]
+    fn the_client_s_modification_time_counts() {
+        let now = datetime!(2026-01-02 03:04:05.678_9 UTC);
+        let of = |text: &str| millis(mtime(&with_user("mtime", text), now));
+        assert_eq!(
+            mtime(&ObjectMetadata::default(), now),
+            datetime!(2026-01-02 03:04:05.678 UTC)
+        );
+        assert_eq!(of("1700000000.123999999"), 1_700_000_000_123);
+        assert_eq!(of("1700000000.5"), 1_700_000_000_500);
+        assert_eq!(of("1700000000"), 1_700_000_000_000);
+        for odd in ["", "x", "-5", "1700000000.1e3", "17", "99999999999999"] {
+            assert_eq!(of(odd), millis(now), "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_path_is_short_and_hidden_whatever_the_key() {
+        let key = ObjectKey::new(&"k".repeat(1024)).unwrap();
+        assert!(path(&key).starts_with(".hugbucket/meta/"));
+        assert_eq!(path(&key).len(), ".hugbucket/meta/".len() + 65);
+    }
+}
