@@ -27,18 +27,14 @@ pub(crate) struct Xorbs {
 
 impl Xorbs {
     pub(super) fn open(dir: &Path) -> Result<Self, DevHubError> {
-        let xorbs = dir.join("xorbs");
         let incoming = dir.join("incoming");
         if incoming.exists() {
             // Left by a process that died while receiving.
             std::fs::remove_dir_all(&incoming)?;
         }
         std::fs::create_dir_all(&incoming)?;
-        for byte in 0..=u8::MAX {
-            std::fs::create_dir_all(xorbs.join(format!("{byte:02x}")))?;
-        }
         Ok(Self {
-            dir: xorbs,
+            dir: dir.join("xorbs"),
             incoming,
             next_incoming: AtomicU64::new(0),
             footers: Cache::builder()
@@ -64,7 +60,11 @@ impl Xorbs {
         if self.contains(hash) {
             return Ok(false);
         }
-        received.publish(&self.path(hash))?;
+        let path = self.path(hash);
+        if let Some(shelf) = path.parent() {
+            std::fs::create_dir_all(shelf)?;
+        }
+        received.publish(&path)?;
         self.footers.insert(key(hash), Arc::new(object));
         Ok(true)
     }

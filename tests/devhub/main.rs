@@ -1,0 +1,10 @@
+//! The development Hub as its clients see it: over HTTP, with content made by the official format crate.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod access;
+mod cas;
+mod content;
+mod faults;
+mod files;
+mod harness;
