@@ -24,6 +24,10 @@ pub struct HttpConfig {
     pub pool_idle_timeout: Duration,
     /// Unused connections kept for each host. Default 64.
     pub pool_max_idle_per_host: usize,
+    /// Whether HTTP/2 is spoken where the upstream offers it. Default true. With it, all streams of a connection share one
+    /// window of flow control, and those that nobody reads block the others: clients that stream bodies at the pace of
+    /// their own readers turn it off.
+    pub allows_http2: bool,
     /// Whether `HTTPS_PROXY`, `HTTP_PROXY`, and `NO_PROXY` are obeyed. Default true.
     pub uses_env_proxy: bool,
     /// Time for one attempt of a retried call, its answer's body included. Default 30 s.
@@ -48,6 +52,7 @@ impl Default for HttpConfig {
             idle_timeout: Some(Duration::from_secs(60)),
             pool_idle_timeout: Duration::from_secs(90),
             pool_max_idle_per_host: 64,
+            allows_http2: true,
             uses_env_proxy: true,
             attempt_timeout: Duration::from_secs(30),
             max_retries: 4,
@@ -79,6 +84,9 @@ pub fn base_client(config: &HttpConfig) -> Result<reqwest::Client, StorageError>
         .pool_max_idle_per_host(config.pool_max_idle_per_host);
     if let Some(idle_timeout) = config.idle_timeout {
         builder = builder.read_timeout(idle_timeout);
+    }
+    if !config.allows_http2 {
+        builder = builder.http1_only();
     }
     if !config.uses_env_proxy {
         builder = builder.no_proxy();
