@@ -108,26 +108,27 @@ impl CasClient {
 
 impl Chains {
     fn new(config: &HttpConfig, metrics: &Metrics) -> Result<Self, StorageError> {
-        let base = http::base_client(config)?;
         // A large upload may be silent for longer than any answer should take.
         let patient = http::base_client(&HttpConfig {
             idle_timeout: None,
             ..config.clone()
         })?;
-        // A transfer has no total deadline; silence ends it, by the idle time of the pool.
+        // Reads go at the pace of our clients, each on a connection of its own. They have no total deadline; silence ends
+        // them, by the idle time of the pool.
         let transfers = HttpConfig {
+            allows_http2: false,
             attempt_timeout: LONGEST_TRANSFER,
             ..config.clone()
         };
         let retrying = |target, config| {
-            let (base, metrics) = (base.clone(), metrics.clone());
-            http::retrying(base, target, metrics, config)
+            http::base_client(config)
+                .map(|base| http::retrying(base, target, metrics.clone(), config))
         };
         let once = |target| http::attempting(patient.clone(), target, metrics.clone());
         Ok(Self {
-            api: retrying(Upstream::Cas, config),
+            api: retrying(Upstream::Cas, config)?,
             api_once: once(Upstream::Cas),
-            storage: retrying(Upstream::Xorb, &transfers),
+            storage: retrying(Upstream::Xorb, &transfers)?,
             storage_once: once(Upstream::Xorb),
         })
     }

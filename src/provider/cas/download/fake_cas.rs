@@ -43,6 +43,8 @@ pub(super) struct FakeState {
     pub(super) token: String,
     /// Signatures below this have expired.
     pub(super) least_signature: u64,
+    /// When addresses say that they expire, in seconds since 1970.
+    pub(super) expires: Option<u64>,
     /// Whether no signature is good enough.
     pub(super) refuses_all: bool,
     /// Body bytes after which the next answers of the storage are cut.
@@ -90,6 +92,7 @@ impl FakeCas {
                 v2_status: None,
                 token: "t0".into(),
                 least_signature: 0,
+                expires: None,
                 refuses_all: false,
                 cuts: VecDeque::new(),
                 gate: None,
@@ -238,7 +241,10 @@ impl FakeState {
             let bytes = json!({"start": xorb.offsets[run.start], "end": xorb.offsets[run.end] - 1});
             let chunks = json!({"start": run.start, "end": run.end});
             let base = self.address.as_deref().unwrap_or(base);
-            let url = format!("{base}/xorb/{hash}?signature={}", self.least_signature);
+            let mut url = format!("{base}/xorb/{hash}?signature={}", self.least_signature);
+            if let Some(expires) = self.expires {
+                url += &format!("&Expires={expires}");
+            }
             let fetch = if is_v1 {
                 json!({"range": chunks, "url": url, "url_range": bytes})
             } else {

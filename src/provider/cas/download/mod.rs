@@ -3,12 +3,14 @@
 //! ```text
 //! open ─► Reader ─► Window ─► Planner            which chunks, and where they lie
 //!           │         ├─────► XorbCache          chunks that are here already
-//!           │         └─────► RangeReader        one ranged GET ─► ChunkDecoder
+//!           │         ├─────► RangeReader        one ranged GET ─► ChunkDecoder
+//!           │         └─────► Delivery           which bytes of the chunks are wanted
 //!           └─ Depth, Verifier                   how far to look ahead; whether the whole is what was asked for
 //! ```
 //! A window is a task that fills a buffer of bounded bytes; the reader empties the buffers in the order of the file.
 
 mod buffer;
+mod delivery;
 mod depth;
 #[cfg(test)]
 mod fake_cas;

@@ -1,7 +1,7 @@
 //! Reads against a fake CAS over real HTTP: what arrives, and what it costs upstream.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -238,6 +238,25 @@ async fn an_expired_address_is_renewed_once() {
     // The renewed one is kept.
     assert_eq!(read(&cas, &fake, file, None).await.unwrap(), content);
     assert_eq!((fake.asked().v2_calls, fake.asked().xorb_calls), (2, 4));
+}
+
+#[tokio::test]
+async fn terms_outlive_their_addresses() {
+    let fake = FakeCas::start().await;
+    let (file, content) = stored(&fake, 4);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    // Within the margin of a minute, so that they are never used twice.
+    fake.lock().expires = Some(now.as_secs() + 30);
+    for (cache, calls) in [(512 << 20, 1), (0, 2)] {
+        let cas = client(|config| config.xorb_cache_max_bytes = cache);
+        let before = fake.asked();
+        for _ in 0..2 {
+            assert_eq!(read(&cas, &fake, file, None).await.unwrap(), content);
+        }
+        let asked = fake.asked();
+        assert_eq!(asked.v2_calls - before.v2_calls, calls);
+        assert_eq!(asked.xorb_calls - before.xorb_calls, calls);
+    }
 }
 
 #[tokio::test]

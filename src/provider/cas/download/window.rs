@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use xet_core_structures::merklehash::compute_data_hash;
 
 use crate::cache::Flight;
 use crate::provider::cas::access::AccessSource;
 use crate::provider::cas::chunk::Chunk;
 use crate::provider::cas::client::Shared;
 use crate::provider::cas::download::buffer::Sink;
+use crate::provider::cas::download::delivery::Delivery;
 use crate::provider::cas::download::fault::{Fault, Patience};
 use crate::provider::cas::download::open::SegmentKey;
 use crate::provider::cas::download::range_reader::{RangeReader, broken};
@@ -25,8 +25,6 @@ use crate::telemetry::{CacheName, CacheResult, Upstream};
 const SHARED_SEGMENT_BYTES: u64 = 1 << 20;
 /// Likewise in chunks, which bounds what the segment may unpack to: 4 MiB.
 const SHARED_SEGMENT_CHUNKS: usize = 32;
-/// Bytes hashed or unpacked after which the task lets others run: about a millisecond of work.
-const YIELD_AFTER_BYTES: usize = 1 << 20;
 /// Pause before the first resumption; doubles with each.
 const RESUME_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,19 +52,10 @@ pub(super) struct Delivered {
 /// A window at work.
 pub(super) struct Window {
     request: Arc<Request>,
-    span: ResolvedRange,
-    sink: Sink,
-    /// The next byte of the file to deliver.
-    at: u64,
-    /// Where in the file the next chunk begins; at or before `at`.
-    chunk_at: u64,
-    /// Up to where chunks were hashed. A chunk belongs to the window in which it begins.
-    hashed_to: u64,
-    worked_bytes: usize,
+    delivery: Delivery,
     /// The last segment that was fetched whole: files that repeat themselves name it again and again.
     last_shared: Option<(SegmentKey, Arc<[Bytes]>)>,
-    joined: Vec<u8>,
-    delivered: Delivered,
+    plans: Vec<Arc<Plan>>,
 }
 
 /// A segment that is being streamed.
@@ -78,16 +67,10 @@ struct OpenSegment {
 impl Window {
     pub(super) fn new(request: Arc<Request>, span: ResolvedRange, sink: Sink) -> Self {
         Self {
+            delivery: Delivery::new(span, sink, request.is_verified),
             request,
-            span,
-            sink,
-            at: span.start,
-            chunk_at: span.start,
-            hashed_to: span.start,
-            worked_bytes: 0,
             last_shared: None,
-            joined: Vec::new(),
-            delivered: Delivered::default(),
+            plans: Vec::new(),
         }
     }
 
@@ -98,11 +81,18 @@ impl Window {
     pub(super) async fn run(mut self) -> Result<Delivered, StorageError> {
         let mut patience = Patience::default();
         loop {
-            let begun_at = self.at;
-            let Err(fault) = self.pass().await else {
-                return Ok(self.delivered);
-            };
-            if self.at > begun_at {
+            let before = self.delivery.rest();
+            let passed = self.pass().await;
+            if self.delivery.is_done() {
+                return Ok(Delivered {
+                    chunks: self.delivery.into_marks(),
+                    plans: self.plans,
+                });
+            }
+            let fault = passed
+                .err()
+                .unwrap_or_else(|| malformed("plan ends too early").into());
+            if self.delivery.rest() != before {
                 patience.restore();
             }
             let is_cut = matches!(fault, Fault::Cut(_));
@@ -120,10 +110,7 @@ impl Window {
         let request = self.request.clone();
         let key = SpanKey {
             file: request.file,
-            span: ResolvedRange {
-                start: self.at,
-                end: self.span.end,
-            },
+            span: self.delivery.rest(),
         };
         if request.uses_cache && self.deliver_from_memory(&key).await? {
             return Ok(());
@@ -153,20 +140,18 @@ impl Window {
         };
         shared.planner.count_hit();
         self.begin(&plan)?;
-        for (term, run) in plan.terms.iter().zip(runs) {
+        for run in runs {
             self.count_chunks(CacheResult::Hit);
-            self.deliver_run(term, &run).await?;
+            self.delivery.deliver_run(&run).await?;
         }
         Ok(true)
     }
 
     fn begin(&mut self, plan: &Arc<Plan>) -> Result<(), Fault> {
-        let begins_at = self.at.checked_sub(plan.skip_bytes);
-        self.chunk_at = begins_at.ok_or_else(|| malformed("plan begins before the file"))?;
         if self.request.is_verified && self.request.uses_cache {
-            self.delivered.plans.push(plan.clone());
+            self.plans.push(plan.clone());
         }
-        Ok(())
+        self.delivery.begin(plan.skip_bytes)
     }
 
     async fn follow(&mut self, route: &Route) -> Result<(), Fault> {
@@ -176,21 +161,26 @@ impl Window {
             self.count_chunks(CacheResult::Bypass);
         }
         for term in &route.plan.terms {
+            let term_end = self.delivery.chunk_at() + term.len_bytes;
             let segment = &route.plan.segments[term.segment];
-            let cached = match self.request.uses_cache {
-                true => shared.xorb_cache.run(segment.xorb, &term.chunks),
-                false => None,
-            };
-            if let Some(run) = cached {
+            if self.request.uses_cache
+                && let Some(run) = shared.xorb_cache.run(segment.xorb, &term.chunks)
+            {
                 self.count_chunks(CacheResult::Hit);
-                self.deliver_run(term, &run).await?;
+                self.delivery.deliver_run(&run).await?;
             } else if is_shared(segment) {
                 let chunks = self.shared_segment(route, term.segment).await?;
                 let first = (term.chunks.start - segment.chunks.start) as usize;
-                self.deliver_run(term, &chunks[first..first + term.chunks.len()])
-                    .await?;
+                let run = &chunks[first..first + term.chunks.len()];
+                self.delivery.deliver_run(run).await?;
             } else {
                 self.stream(route, term, &mut open).await?;
+            }
+            if self.delivery.is_done() {
+                break;
+            }
+            if self.delivery.chunk_at() != term_end {
+                return Err(malformed("chunks of another length than their plan says").into());
             }
         }
         Ok(())
@@ -224,25 +214,21 @@ impl Window {
         while open.reader.next_index() < term.chunks.start {
             open.reader.next_chunk().await?;
         }
-        let term_end = self.chunk_at + term.len_bytes;
         for index in term.chunks.clone() {
-            if self.at == self.span.end {
-                return Ok(());
+            if self.delivery.is_done() {
+                break;
             }
             let packed = open.reader.next_chunk().await?;
-            if self.is_passed(packed.len_bytes()) {
-                self.chunk_at += packed.len_bytes() as u64;
+            if self.delivery.passes(packed.len_bytes()) {
                 continue;
             }
-            let chunk = packed.unpack().map_err(broken)?;
+            let mut chunk = packed.unpack().map_err(broken)?;
             if self.request.uses_cache {
-                let kept = shared.xorb_cache.keep(segment.xorb, index, &chunk);
-                self.deliver(&Chunk::from_compact(kept)).await?;
-            } else {
-                self.deliver(&chunk).await?;
+                chunk = Chunk::from_compact(shared.xorb_cache.keep(segment.xorb, index, &chunk));
             }
+            self.delivery.deliver(&chunk).await?;
         }
-        self.check_term(term_end)
+        Ok(())
     }
 
     /// Returns all chunks of a small segment: those that came last, those that somebody is fetching, or new ones.
@@ -267,73 +253,6 @@ impl Window {
         let chunks = chunks?;
         self.last_shared = Some((key, chunks.clone()));
         Ok(chunks)
-    }
-
-    async fn deliver_run(&mut self, term: &Term, run: &[Bytes]) -> Result<(), Fault> {
-        let term_end = self.chunk_at + term.len_bytes;
-        for chunk in run {
-            self.deliver(&Chunk::from_compact(chunk.clone())).await?;
-        }
-        self.check_term(term_end)
-    }
-
-    /// Writes the part of the chunk that lies in the rest of the window to the buffer.
-    async fn deliver(&mut self, chunk: &Chunk) -> Result<(), Fault> {
-        self.hash(chunk);
-        let mut piece_at = self.chunk_at;
-        self.chunk_at += chunk.len_bytes() as u64;
-        for piece in chunk.pieces() {
-            let index = |at: u64| {
-                let offset = usize::try_from(at.saturating_sub(piece_at));
-                offset.map_or(piece.len(), |offset| offset.min(piece.len()))
-            };
-            let (from, to) = (index(self.at), index(self.span.end));
-            if from < to {
-                let sent = self.sink.send(piece.slice(from..to)).await;
-                sent.map_err(|_| StorageError::internal("nobody reads any more"))?;
-                self.at = piece_at + to as u64;
-            }
-            piece_at += piece.len() as u64;
-        }
-        self.worked_bytes += chunk.len_bytes();
-        if self.worked_bytes >= YIELD_AFTER_BYTES {
-            self.worked_bytes = 0;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
-    }
-
-    /// Hashes the chunk that begins at `chunk_at`, if it is this window's to hash and was not hashed before a resumption.
-    fn hash(&mut self, chunk: &Chunk) {
-        let begins_here = (self.hashed_to..self.span.end).contains(&self.chunk_at);
-        if !self.request.is_verified || !begins_here {
-            return;
-        }
-        let hash = if let [only] = chunk.pieces() {
-            compute_data_hash(only)
-        } else {
-            self.joined.clear();
-            for piece in chunk.pieces() {
-                self.joined.extend_from_slice(piece);
-            }
-            compute_data_hash(&self.joined)
-        };
-        let len_bytes = chunk.len_bytes() as u64;
-        self.delivered.chunks.push((hash, len_bytes));
-        self.hashed_to = self.chunk_at + len_bytes;
-    }
-
-    /// Reports whether a chunk of this length lies wholly before what is wanted.
-    fn is_passed(&self, len_bytes: usize) -> bool {
-        self.chunk_at + len_bytes as u64 <= self.at
-    }
-
-    fn check_term(&self, term_end: u64) -> Result<(), Fault> {
-        if self.chunk_at == term_end {
-            Ok(())
-        } else {
-            Err(malformed("chunks of another length than their plan says").into())
-        }
     }
 
     fn count_chunks(&self, result: CacheResult) {
