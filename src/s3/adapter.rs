@@ -19,8 +19,8 @@ use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use crate::s3::access_log::Note;
 use crate::s3::body::LentBody;
 use crate::s3::config::S3Config;
-use crate::s3::error::Fault;
 use crate::s3::exchange::{self, Exchange};
+use crate::s3::fault::Fault;
 use crate::s3::params::Params;
 use crate::s3::route::{BucketAction, ObjectAction, Route};
 use crate::s3::target::Target;
@@ -148,5 +148,169 @@ async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
             ObjectAction::AbortUpload => multipart::abort(exchange, name, key).await,
             ObjectAction::Stub(stub) => bucket::object_stub(exchange, name, key, stub).await,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::s3::CorsPolicy;
+    use crate::s3::testing::{Stage, ordinary};
+    use crate::storage::{BucketName, Credentials, ObjectKey, StorageError};
+
+    #[tokio::test]
+    async fn every_answer_carries_its_id_and_errors_name_it() {
+        let stage = Stage::failing(StorageError::NoSuchBucket { bucket: "b".into() });
+        let answer = stage.ask("GET /b/a%20b?versionId=null", &[]).await;
+        let id = answer.header("x-amz-request-id");
+        assert_eq!(answer.verdict(), (404, "NoSuchBucket"));
+        assert_eq!((id.len(), answer.element("RequestId")), (32, id));
+        assert_eq!(
+            (answer.element("Resource"), answer.element("BucketName")),
+            ("/b/a%20b", "b")
+        );
+        assert_eq!(
+            (answer.header("x-amz-id-2"), answer.element("HostId")),
+            ("hugbucket", "hugbucket")
+        );
+        assert_eq!(answer.header("content-type"), "application/xml");
+        let given = "0123456789abcdef0123456789abcdef";
+        let answer = stage.ask("GET /b", &[("x-request-id", given)]).await;
+        assert_eq!(answer.header("x-amz-request-id"), given);
+    }
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_internal_error() {
+        let stage = Stage::answering(|_| panic!("a defect"));
+        let answer = stage.ask("GET /b", &[]).await;
+        assert_eq!(answer.verdict(), (500, "InternalError"));
+        assert_eq!(
+            answer.element("RequestId"),
+            answer.header("x-amz-request-id")
+        );
+        assert!(!answer.text().contains("a defect"));
+    }
+
+    #[tokio::test]
+    async fn preflights_are_answered_without_asking_anyone() {
+        let stage = Stage::new();
+        let headers = [
+            ("origin", "https://app.example"),
+            ("access-control-request-method", "PUT"),
+            ("access-control-request-headers", "authorization,x-amz-date"),
+        ];
+        let answer = stage.ask("OPTIONS /b/k", &headers).await;
+        assert_eq!((answer.status.as_u16(), stage.call_count()), (200, 0));
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        assert_eq!(
+            answer.header("access-control-allow-headers"),
+            "authorization,x-amz-date"
+        );
+        assert!(
+            answer
+                .header("access-control-allow-methods")
+                .contains("PUT")
+        );
+        assert_eq!(answer.header("access-control-allow-credentials"), "");
+    }
+
+    #[tokio::test]
+    async fn answers_and_errors_may_be_read_by_every_page() {
+        for stage in [Stage::new(), Stage::failing(StorageError::Overloaded)] {
+            let answer = stage
+                .ask("GET /b/k", &[("origin", "https://app.example")])
+                .await;
+            assert_eq!(answer.header("access-control-allow-origin"), "*");
+            assert!(
+                answer
+                    .header("access-control-expose-headers")
+                    .contains("etag")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn cors_can_be_narrowed_and_switched_off() {
+        let allowed = async |cors| {
+            let config = S3Config {
+                cors,
+                ..S3Config::default()
+            };
+            let stage = Stage::configured(config, |operation| Ok(ordinary(operation)));
+            let answer = stage
+                .ask("GET /b/k", &[("origin", "https://app.example")])
+                .await;
+            answer.header("access-control-allow-origin").to_owned()
+        };
+        let origin = HeaderValue::from_static("https://app.example");
+        assert_eq!(
+            allowed(CorsPolicy::Origins(vec![origin])).await,
+            "https://app.example"
+        );
+        let other = HeaderValue::from_static("https://other.example");
+        assert_eq!(allowed(CorsPolicy::Origins(vec![other])).await, "");
+        assert_eq!(allowed(CorsPolicy::Off).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_claim_goes_along_and_a_malformed_one_goes_nowhere() {
+        let stage = Stage::new();
+        let authorization = "AWS4-HMAC-SHA256 Credential=AK/20260102/us-east-1/s3/aws4_request, \
+                             SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=";
+        let signed = format!("{authorization}{}", "a".repeat(64));
+        let headers = [
+            ("x-amz-date", "20260102T030405Z"),
+            ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+            ("authorization", signed.as_str()),
+        ];
+        assert_eq!(
+            stage
+                .ask("GET /b/k?response-content-type=a/b", &headers)
+                .await
+                .header("content-type"),
+            "a/b"
+        );
+        let Credentials::SigV4(evidence) = stage.only_call().caller else {
+            panic!()
+        };
+        assert_eq!(evidence.access_key_id, "AK");
+
+        let answer = stage
+            .ask("GET /b/k", &[("authorization", "AWS AK:signature")])
+            .await;
+        assert_eq!(answer.verdict(), (400, "InvalidRequest"));
+        assert_eq!(stage.call_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn long_header_sections_are_refused() {
+        let stage = Stage::new();
+        let long = "x".repeat(40 << 10);
+        let answer = stage.ask("GET /b/k", &[("x-long", &long)]).await;
+        assert_eq!(answer.verdict(), (400, "RequestHeaderSectionTooLarge"));
+        assert_eq!(stage.call_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn unknown_methods_are_named() {
+        let answer = Stage::new().ask("PATCH /b/k", &[]).await;
+        assert_eq!(answer.verdict(), (405, "MethodNotAllowed"));
+        assert_eq!(answer.element("Method"), Method::PATCH.as_str());
+        assert!(answer.header("allow").contains("PUT"));
+    }
+
+    #[tokio::test]
+    async fn hosts_may_name_the_bucket() {
+        let config = S3Config {
+            domains: vec!["test".into()],
+            ..S3Config::default()
+        };
+        let stage = Stage::configured(config, |operation| Ok(ordinary(operation)));
+        stage.ask("GET /b/k", &[]).await;
+        let call = stage.only_call();
+        assert_eq!(call.operation.bucket().map(BucketName::as_str), Some("s3"));
+        assert_eq!(call.operation.key().map(ObjectKey::as_str), Some("b/k"));
     }
 }

@@ -18,7 +18,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::storage::{ByteStream, StorageError};
 
 /// How long the rest of a refused upload is read for.

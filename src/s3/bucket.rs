@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
-use crate::s3::error::Fault;
 use crate::s3::exchange::Exchange;
+use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, iso_date};
 use crate::s3::params::Params;
 use crate::s3::stub::Stub;
@@ -211,7 +211,9 @@ pub(super) async fn object_stub(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Visibility;
+    use crate::s3::S3Config;
+    use crate::s3::testing::{Stage, ordinary};
+    use crate::storage::{AnyOperation, StorageError, Visibility};
 
     fn buckets(names: &[&str]) -> Vec<BucketInfo> {
         let bucket = |name: &&str| BucketInfo {
@@ -271,5 +273,107 @@ mod tests {
         assert_eq!(check("<Tags/>"), Err("NotImplemented"));
         assert!(check_configuration(b" \n").is_ok());
         assert!(check_configuration(b"<Other/>").is_err());
+    }
+
+    #[tokio::test]
+    async fn buckets_are_listed_with_their_owner() {
+        let answer = Stage::new().ask("GET /", &[]).await;
+        assert_eq!(answer.header("content-type"), "application/xml");
+        assert_eq!(
+            (answer.element("Name"), answer.element("DisplayName")),
+            ("b", "ada")
+        );
+        assert_eq!(answer.element("CreationDate"), "2026-01-02T03:04:05.000Z");
+    }
+
+    #[tokio::test]
+    async fn buckets_come_and_go() {
+        let stage = Stage::new();
+        let answer = stage
+            .ask("PUT /my-bucket", &[("x-amz-acl", "public-read")])
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("location")),
+            (200, "/my-bucket")
+        );
+        let AnyOperation::CreateBucket(create) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(create.visibility, Some(Visibility::Public));
+
+        let answer = stage.ask("HEAD /my-bucket", &[]).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("x-amz-bucket-region")),
+            (200, "us-east-1")
+        );
+        assert!(matches!(
+            stage.only_call().operation,
+            AnyOperation::HeadBucket(_)
+        ));
+
+        assert_eq!(stage.ask("DELETE /my-bucket", &[]).await.status, 204);
+        assert!(matches!(
+            stage.only_call().operation,
+            AnyOperation::DeleteBucket(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn names_for_new_buckets_are_narrower() {
+        let stage = Stage::new();
+        for name in ["My_Bucket", "ab", "1.2.3.4"] {
+            let answer = stage.ask(&format!("PUT /{name}"), &[]).await;
+            assert_eq!(answer.verdict(), (400, "InvalidBucketName"), "{name}");
+        }
+        assert_eq!(stage.call_count(), 0);
+        assert_eq!(stage.ask("HEAD /My_Bucket", &[]).await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn the_region_is_named_unless_it_is_the_oldest() {
+        let at = async |region: &str| {
+            let config = S3Config {
+                region: region.into(),
+                ..S3Config::default()
+            };
+            let stage = Stage::configured(config, |operation| Ok(ordinary(operation)));
+            stage.ask("GET /b?location", &[]).await.text().to_owned()
+        };
+        assert!(
+            at("us-east-1")
+                .await
+                .ends_with("/2006-03-01/\"></LocationConstraint>")
+        );
+        assert!(
+            at("eu-north-1")
+                .await
+                .ends_with(">eu-north-1</LocationConstraint>")
+        );
+    }
+
+    #[tokio::test]
+    async fn stubs_answer_only_for_what_exists() {
+        let stage = Stage::new();
+        assert_eq!(
+            stage.ask("GET /b?policy", &[]).await.verdict(),
+            (404, "NoSuchBucketPolicy")
+        );
+        assert!(matches!(
+            stage.only_call().operation,
+            AnyOperation::HeadBucket(_)
+        ));
+        assert_eq!(
+            stage.ask("GET /b/k?acl", &[]).await.element("Permission"),
+            "FULL_CONTROL"
+        );
+        assert!(matches!(
+            stage.only_call().operation,
+            AnyOperation::HeadObject(_)
+        ));
+        let absent = Stage::failing(StorageError::NoSuchBucket { bucket: "b".into() });
+        assert_eq!(
+            absent.ask("GET /b?policy", &[]).await.verdict(),
+            (404, "NoSuchBucket")
+        );
     }
 }

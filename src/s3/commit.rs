@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-use crate::s3::error::Fault;
 use crate::s3::exchange::Exchange;
+use crate::s3::fault::Fault;
 use crate::s3::xml::{DECLARATION, Document};
 
 /// How an answer to a commit is finished, whenever that may be.

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header;
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::header::{parse_http_date, text};
 use crate::storage::{ByteRange, EtagMatch, ReadConditions};
 

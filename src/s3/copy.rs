@@ -4,8 +4,8 @@ use axum::response::Response;
 use http::HeaderMap;
 
 use crate::s3::commit::{self, Finish};
-use crate::s3::error::Fault;
 use crate::s3::exchange::Exchange;
+use crate::s3::fault::Fault;
 use crate::s3::header::{iso_date, quoted, text};
 use crate::s3::params::{Plus, decode};
 use crate::s3::{condition, metadata, unsupported};
@@ -92,6 +92,8 @@ fn replacement(headers: &HeaderMap) -> Result<Option<ObjectMetadata>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::testing::{ETAG, Stage};
+    use crate::storage::{AnyOperation, StorageError};
 
     #[test]
     fn sources_are_decoded_once() {
@@ -117,5 +119,51 @@ mod tests {
         ] {
             assert!(read(refused).is_err(), "{refused}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_copy_names_source_and_metadata() {
+        let stage = Stage::new();
+        let headers = [
+            ("x-amz-copy-source", "/b2/a%20b"),
+            ("x-amz-copy-source-if-match", ETAG),
+            ("x-amz-metadata-directive", "REPLACE"),
+            ("x-amz-meta-color", "blue"),
+        ];
+        let answer = stage.ask("PUT /b/k", &headers).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.element("LastModified"), "2026-01-02T03:04:05.678Z");
+        assert_eq!(answer.element("ETag"), ETAG.replace('"', "&quot;"));
+        let AnyOperation::CopyObject(copy) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(
+            (copy.source_bucket.as_str(), copy.source_key.as_str()),
+            ("b2", "a b")
+        );
+        assert!(copy.source_conditions.if_match.is_some());
+        assert_eq!(copy.replace_metadata.unwrap().user["color"], "blue");
+    }
+
+    #[tokio::test]
+    async fn a_copy_onto_itself_must_change_the_metadata() {
+        let stage = Stage::new();
+        let source = ("x-amz-copy-source", "/b/k");
+        assert_eq!(
+            stage.ask("PUT /b/k", &[source]).await.verdict(),
+            (400, "InvalidRequest")
+        );
+        assert_eq!(stage.call_count(), 0);
+        let replace = ("x-amz-metadata-directive", "REPLACE");
+        assert_eq!(stage.ask("PUT /b/k", &[source, replace]).await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn a_failed_copy_is_an_error_like_any_other() {
+        let stage = Stage::failing(StorageError::NoSuchKey { key: "x".into() });
+        let answer = stage
+            .ask("PUT /b/k", &[("x-amz-copy-source", "/b/x")])
+            .await;
+        assert_eq!(answer.verdict(), (404, "NoSuchKey"));
     }
 }

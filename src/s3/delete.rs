@@ -3,8 +3,8 @@
 use axum::response::{IntoResponse, Response};
 
 use crate::s3::condition;
-use crate::s3::error::Fault;
 use crate::s3::exchange::Exchange;
+use crate::s3::fault::Fault;
 use crate::s3::xml::Document;
 use crate::s3::xml_reader::Element;
 use crate::storage::{BucketName, DeleteObjects, ObjectKey};
@@ -105,6 +105,8 @@ fn read_object(object: &Element) -> Result<(String, Result<ObjectKey, Fault>), F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::testing::Stage;
+    use crate::storage::{AnyOperation, AnyOutput, ObjectsDeleted, StorageError};
 
     #[test]
     fn keys_are_read_as_written() {
@@ -147,5 +149,82 @@ mod tests {
             code("<Delete><Object><Key>k</Key><ETag>x</ETag></Object></Delete>"),
             "NotImplemented"
         );
+    }
+
+    /// A batch of `k`, the impossible `/x`, and `z`.
+    const BATCH: &str = "<Delete><Object><Key>k</Key></Object><Object><Key>/x</Key></Object>\
+                         <Object><Key>z</Key></Object></Delete>";
+
+    fn md5_of(document: &str) -> String {
+        use base64::Engine as _;
+        use md5::Digest as _;
+        base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(document))
+    }
+
+    #[tokio::test]
+    async fn every_key_gets_its_verdict_in_order() {
+        let stage = Stage::answering(|_| {
+            Ok(AnyOutput::DeleteObjects(ObjectsDeleted {
+                verdicts: vec![Ok(()), Err(StorageError::Overloaded)],
+            }))
+        });
+        let answer = stage
+            .send("POST /b?delete", &[("content-md5", &md5_of(BATCH))], BATCH)
+            .await;
+        assert_eq!(answer.status, 200);
+        let (_, verdicts) = answer.text().split_once("<Deleted>").unwrap();
+        let codes: Vec<_> = verdicts
+            .split("<Key>")
+            .skip(1)
+            .map(|part| part.split('<').next().unwrap())
+            .collect();
+        assert_eq!(codes, ["k", "/x", "z"]);
+        assert!(
+            verdicts.contains("<Key>/x</Key><Code>InvalidArgument</Code>"),
+            "{verdicts}"
+        );
+        assert!(
+            verdicts.contains("<Key>z</Key><Code>SlowDown</Code>"),
+            "{verdicts}"
+        );
+        let AnyOperation::DeleteObjects(delete) = stage.only_call().operation else {
+            panic!()
+        };
+        let keys: Vec<_> = delete.keys.iter().map(ObjectKey::as_str).collect();
+        assert_eq!(keys, ["k", "z"]);
+    }
+
+    #[tokio::test]
+    async fn a_quiet_batch_names_only_failures() {
+        let stage = Stage::new();
+        let document = BATCH.replace("<Delete>", "<Delete><Quiet>true</Quiet>");
+        let answer = stage
+            .send(
+                "POST /b?delete",
+                &[("content-md5", &md5_of(&document))],
+                document,
+            )
+            .await;
+        assert!(!answer.text().contains("<Deleted>"));
+        assert!(answer.text().contains("<Key>/x</Key>"));
+    }
+
+    #[tokio::test]
+    async fn a_batch_must_be_vouched_for_and_intact() {
+        let stage = Stage::new();
+        let send = async |headers: &[(&str, &str)]| {
+            let answer = stage.send("POST /b?delete", headers, BATCH).await;
+            (answer.status.as_u16(), answer.element("Code").to_owned())
+        };
+        assert_eq!(send(&[]).await, (400, "InvalidRequest".into()));
+        assert_eq!(
+            send(&[("content-md5", &md5_of("other"))]).await,
+            (400, "BadDigest".into())
+        );
+        assert_eq!(
+            send(&[("x-amz-checksum-crc32", "AAAAAA==")]).await,
+            (400, "BadDigest".into())
+        );
+        assert_eq!(stage.call_count(), 0);
     }
 }

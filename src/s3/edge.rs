@@ -15,7 +15,7 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 use crate::s3::access_log::{Line, Note};
 use crate::s3::adapter::Adapter;
 use crate::s3::config::TrustedProxies;
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, text};
 use crate::storage::{Protocol, RequestContext};
 use crate::telemetry::metrics::Status;

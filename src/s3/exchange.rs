@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
 use crate::s3::body::{self, LentBody, Reclaim};
 use crate::s3::config::S3Config;
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::header::text;
 use crate::s3::integrity;
 use crate::s3::params::Params;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use md5::{Digest as _, Md5};
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, text};
 use crate::storage::{
     Checksum, ChecksumAlgorithm, Digester, ExpectedChecksum, Integrity, MeasuredDigests,

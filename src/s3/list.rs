@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::s3::error::Fault;
 use crate::s3::exchange::Exchange;
+use crate::s3::fault::Fault;
 use crate::s3::header::{OWNER_ID, iso_date, quoted};
 use crate::s3::params::Params;
 use crate::s3::xml::Document;
@@ -219,8 +219,11 @@ impl ListQuery {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use time::macros::datetime;
+
+    use super::*;
+    use crate::s3::testing::Stage;
+    use crate::storage::AnyOperation;
 
     fn page(next: Option<&str>) -> ObjectPage {
         let object = |key: &str| {
@@ -315,5 +318,40 @@ mod tests {
             SecondVersion::read(&params).unwrap_err().code,
             "InvalidArgument"
         );
+    }
+
+    #[tokio::test]
+    async fn both_versions_become_one_operation() {
+        let stage = Stage::new();
+        let answer = stage
+            .ask("GET /b?prefix=a%2Fb&delimiter=/&marker=m&max-keys=5", &[])
+            .await;
+        assert_eq!(
+            (answer.element("Key"), answer.element("Marker")),
+            ("k", "m")
+        );
+        let AnyOperation::ListObjects(list) = stage.only_call().operation else {
+            panic!()
+        };
+        let expected = ListObjects {
+            bucket: bucket(),
+            prefix: "a/b".into(),
+            delimiter: Some("/".into()),
+            start: ListStart::After("m".into()),
+            max_entries: 5,
+        };
+        assert_eq!(list, expected);
+
+        let line =
+            "GET /b?list-type=2&prefix=a%2Fb&delimiter=/&start-after=m&max-keys=5&fetch-owner=true";
+        let answer = stage.ask(line, &[]).await;
+        assert_eq!(
+            (answer.element("KeyCount"), answer.element("ID")),
+            ("1", OWNER_ID)
+        );
+        let AnyOperation::ListObjects(list) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(list, expected);
     }
 }

@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::header as s3_header;
 use crate::s3::params::Params;
 use crate::storage::{ObjectInfo, ObjectMetadata};

@@ -6,7 +6,7 @@
 //! The life of a request: [`server`](serve) accepts the connection → `edge` gives it an id → `adapter` finds the operation
 //! (`target`, `params`, `route`) and reads the claim (`exchange`) → a handler (`object`, `copy`, `delete`, `multipart`,
 //! `bucket`, `list`, `stub`) builds the operation, calls the stack, and writes the answer → `edge` renders refusals
-//! (`error`) and writes the access line.
+//! (`fault`) and writes the access line.
 //!
 //! | file | holds |
 //! |---|---|
@@ -15,7 +15,8 @@
 //! | `metadata`, `condition`, `integrity`, `unsupported`, `header` | headers, by subject |
 //! | `object`, `copy`, `delete`, `multipart`, `bucket`, `list`, `stub` | the handlers |
 //! | `commit` | answers that keep the connection alive |
-//! | `xml`, `xml_reader`, `error` | documents out, documents in, refusals |
+//! | `xml`, `xml_reader` | documents out, documents in |
+//! | `fault`, `error` | refusals, and the table that turns the stack's errors into them |
 //! | `adapter`, `edge`, `access_log`, `cors`, `server` | the router and what surrounds it |
 
 mod access_log;
@@ -31,6 +32,7 @@ mod delete;
 mod edge;
 mod error;
 mod exchange;
+mod fault;
 mod header;
 mod integrity;
 mod list;
@@ -42,6 +44,8 @@ mod route;
 mod server;
 mod stub;
 mod target;
+#[cfg(test)]
+mod testing;
 mod unsupported;
 mod xml;
 mod xml_reader;

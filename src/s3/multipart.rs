@@ -4,8 +4,8 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
 use crate::s3::commit::{self, Finish};
-use crate::s3::error::Fault;
 use crate::s3::exchange::Exchange;
+use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, quoted};
 use crate::s3::object::payload;
 use crate::s3::params::Params;
@@ -170,6 +170,8 @@ fn named_part(part: &Element) -> Result<NamedPart, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::testing::{ETAG, Stage, UPLOAD_ID};
+    use crate::storage::AnyOperation;
 
     #[test]
     fn parts_are_read_in_order_with_or_without_quotes() {
@@ -232,5 +234,89 @@ mod tests {
         ] {
             assert_eq!(read(query), Err("InvalidArgument"), "{query}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_upload_goes_from_its_beginning_to_its_end() {
+        let stage = Stage::new();
+        let answer = stage
+            .ask("POST /b/k?uploads", &[("content-type", "a/b")])
+            .await;
+        assert_eq!(
+            (answer.element("Key"), answer.element("UploadId")),
+            ("k", UPLOAD_ID)
+        );
+        let AnyOperation::CreateUpload(create) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(create.metadata.content_type.as_deref(), Some("a/b"));
+
+        let line = format!("PUT /b/k?partNumber=7&uploadId={UPLOAD_ID}");
+        let answer = stage.send(&line, &[("content-length", "3")], "abc").await;
+        assert_eq!((answer.status.as_u16(), answer.header("etag")), (200, ETAG));
+        let call = stage.only_call();
+        assert_eq!(call.payload, "abc");
+        let AnyOperation::UploadPart(part) = call.operation else {
+            panic!()
+        };
+        assert_eq!(
+            (part.part_number.get(), part.upload_id.as_str()),
+            (7, UPLOAD_ID)
+        );
+
+        let document = format!(
+            "<CompleteMultipartUpload><Part><PartNumber>7</PartNumber><ETag>{ETAG}</ETag></Part></CompleteMultipartUpload>"
+        );
+        let answer = stage
+            .send(&format!("POST /b/k?uploadId={UPLOAD_ID}"), &[], document)
+            .await;
+        assert_eq!(answer.element("Location"), "http://s3.test/b/k");
+        assert_eq!(
+            (answer.element("Bucket"), answer.element("Key")),
+            ("b", "k")
+        );
+        assert_eq!(answer.element("ETag"), ETAG.replace('"', "&quot;"));
+        let AnyOperation::CompleteUpload(complete) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(complete.parts[0].etag, ETAG.trim_matches('"'));
+
+        let answer = stage
+            .ask(&format!("DELETE /b/k?uploadId={UPLOAD_ID}"), &[])
+            .await;
+        assert_eq!(answer.status, 204);
+        assert!(matches!(
+            stage.only_call().operation,
+            AnyOperation::AbortUpload(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn an_id_that_was_never_given_is_no_upload() {
+        let stage = Stage::new();
+        for line in [
+            "PUT /b/k?partNumber=1&uploadId=x",
+            "DELETE /b/k?uploadId=x",
+            "POST /b/k?uploadId=x",
+        ] {
+            let answer = stage.send(line, &[("content-length", "0")], "").await;
+            assert_eq!(answer.verdict(), (404, "NoSuchUpload"), "{line}");
+        }
+        assert_eq!(stage.call_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_conditional_completion_is_refused() {
+        let stage = Stage::new();
+        let line = format!("POST /b/k?uploadId={UPLOAD_ID}");
+        let answer = stage
+            .send(
+                &line,
+                &[("if-none-match", "*")],
+                "<CompleteMultipartUpload/>",
+            )
+            .await;
+        assert_eq!(answer.verdict(), (501, "NotImplemented"));
+        assert_eq!(stage.call_count(), 0);
     }
 }

@@ -6,8 +6,8 @@ use http::StatusCode;
 use http::header;
 
 use crate::s3::body::LentBody;
-use crate::s3::error::Fault;
 use crate::s3::exchange::Exchange;
+use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, quoted, text as header_text};
 use crate::s3::{condition, integrity, metadata, unsupported};
 use crate::storage::{
@@ -193,4 +193,304 @@ pub(super) async fn delete(
     condition::refuse_on_write(&exchange.headers)?;
     exchange.caller.call(DeleteObject { bucket, key }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::stream;
+
+    use crate::s3::testing::{CONTENT, ETAG, HASH, Stage, object, ordinary};
+    use crate::storage::{
+        AnyOperation, AnyOutput, ByteStream, Checksum, ChecksumAlgorithm, EtagMatch,
+        ExpectedChecksum, ObjectData, StorageError,
+    };
+
+    #[tokio::test]
+    async fn get_answers_with_everything_known_of_the_object() {
+        let stage = Stage::new();
+        let answer = stage.ask("GET /b/d/k", &[("if-match", ETAG)]).await;
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, CONTENT));
+        for (name, value) in [
+            ("content-type", "text/plain"),
+            ("content-length", "10"),
+            ("cache-control", "no-store"),
+            ("x-amz-meta-color", "red"),
+            ("etag", ETAG),
+            ("last-modified", "Fri, 02 Jan 2026 03:04:05 GMT"),
+            ("accept-ranges", "bytes"),
+            ("x-hf-xet-hash", HASH),
+            ("content-range", ""),
+            ("x-amz-checksum-crc32", ""),
+            ("server", "hugbucket"),
+        ] {
+            assert_eq!(answer.header(name), value, "{name}");
+        }
+        let AnyOperation::GetObject(get) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(
+            (get.bucket.as_str(), get.key.as_str(), get.range),
+            ("b", "d/k", None)
+        );
+        assert_eq!(
+            get.conditions.if_match,
+            Some(EtagMatch::Tags(vec![object().etag()]))
+        );
+    }
+
+    #[tokio::test]
+    async fn ranges_are_answered_with_206() {
+        for (range, shown, body) in [
+            ("bytes=2-4", "bytes 2-4/10", "234"),
+            ("bytes=7-", "bytes 7-9/10", "789"),
+            ("bytes=-2", "bytes 8-9/10", "89"),
+            ("bytes=8-99", "bytes 8-9/10", "89"),
+        ] {
+            let answer = Stage::new().ask("GET /b/k", &[("range", range)]).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("content-range")),
+                (206, shown)
+            );
+            assert_eq!(
+                (answer.text(), answer.header("content-length")),
+                (body, body.len().to_string().as_str())
+            );
+            let head = Stage::new().ask("HEAD /b/k", &[("range", range)]).await;
+            assert_eq!(
+                (head.status.as_u16(), head.header("content-range")),
+                (206, shown)
+            );
+            assert_eq!(
+                head.header("content-length"),
+                answer.header("content-length")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_impossible_range_names_the_size() {
+        let stage = Stage::failing(StorageError::InvalidRange { size: 10 });
+        let answer = stage.ask("GET /b/k", &[("range", "bytes=10-")]).await;
+        assert_eq!(answer.verdict(), (416, "InvalidRange"));
+        assert_eq!(answer.header("content-range"), "bytes */10");
+        assert_eq!(answer.element("RangeRequested"), "bytes=10-");
+        assert_eq!(answer.element("ActualObjectSize"), "10");
+    }
+
+    #[tokio::test]
+    async fn the_first_part_is_the_whole_object_and_the_only_one() {
+        let answer = Stage::new().ask("GET /b/k?partNumber=1", &[]).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-range")),
+            (206, "bytes 0-9/10")
+        );
+        let stage = Stage::new();
+        assert_eq!(
+            stage.ask("GET /b/k?partNumber=2", &[]).await.verdict(),
+            (416, "InvalidPartNumber")
+        );
+        assert_eq!(stage.call_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn head_has_the_headers_of_get_and_no_body() {
+        let stage = Stage::new();
+        let (get, head) = (
+            stage.ask("GET /b/k", &[]).await,
+            stage.ask("HEAD /b/k", &[]).await,
+        );
+        assert!(head.body.is_empty());
+        for name in get
+            .headers
+            .keys()
+            .filter(|name| !name.as_str().contains("request-id"))
+        {
+            assert_eq!(
+                get.header(name.as_str()),
+                head.header(name.as_str()),
+                "{name}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_of_head_have_no_body() {
+        let stage = Stage::failing(StorageError::NoSuchKey { key: "k".into() });
+        let answer = stage.ask("HEAD /b/k", &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (404, ""));
+        assert_eq!(answer.header("x-amz-request-id").len(), 32);
+        assert_eq!(answer.header("content-type"), "");
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_object_is_304_without_a_body() {
+        let unchanged = StorageError::NotModified {
+            etag: object().etag(),
+            last_modified: object().last_modified,
+        };
+        let answer = Stage::failing(unchanged)
+            .ask("GET /b/k", &[("if-none-match", ETAG)])
+            .await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (304, ""));
+        assert_eq!(answer.header("etag"), ETAG);
+        assert_eq!(
+            answer.header("last-modified"),
+            "Fri, 02 Jan 2026 03:04:05 GMT"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_read_that_fails_midway_breaks_the_answer_off() {
+        let stage = Stage::answering(|_| {
+            let frames = [Ok(Bytes::from("012")), Err(StorageError::internal("lost"))];
+            Ok(AnyOutput::GetObject(ObjectData {
+                info: std::sync::Arc::new(object()),
+                range: None,
+                body: ByteStream::new(stream::iter(frames), Some(10)),
+            }))
+        });
+        let answer = stage.ask("GET /b/k", &[]).await;
+        assert_eq!(answer.status, 200);
+        assert!(!answer.is_whole);
+    }
+
+    #[tokio::test]
+    async fn put_hands_over_the_body_and_what_is_said_of_it() {
+        let stage = Stage::answering(|operation| {
+            let AnyOperation::PutObject(put) = operation else {
+                panic!()
+            };
+            let Some(ExpectedChecksum::Known(checksum)) = &put.payload.integrity.checksum else {
+                panic!()
+            };
+            put.payload
+                .integrity
+                .measured
+                .set_checksum(checksum.clone());
+            Ok(ordinary(operation))
+        });
+        let headers = [
+            ("content-length", "9"),
+            ("content-type", "a/b"),
+            ("content-md5", "JfnnlDI7RTiF9RgfG2JNCw=="),
+            ("x-amz-checksum-crc32", "y/Q5Jg=="),
+            ("x-amz-meta-color", "blue"),
+            ("x-amz-acl", "private"),
+        ];
+        let answer = stage
+            .send("PUT /b/a%20b?x-id=PutObject", &headers, "123456789")
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("etag"), answer.text()),
+            (200, ETAG, "")
+        );
+        assert_eq!(answer.header("x-hf-xet-hash"), HASH);
+        assert_eq!(answer.header("x-amz-checksum-crc32"), "y/Q5Jg==");
+        assert_eq!(answer.header("x-amz-checksum-type"), "FULL_OBJECT");
+        let call = stage.only_call();
+        assert_eq!(call.payload, "123456789");
+        let AnyOperation::PutObject(put) = call.operation else {
+            panic!()
+        };
+        assert_eq!(put.key.as_str(), "a b");
+        assert_eq!(put.metadata.content_type.as_deref(), Some("a/b"));
+        assert_eq!(put.metadata.user["color"], "blue");
+        assert!(put.payload.integrity.md5.is_some() && !put.payload.integrity.wants_md5);
+        let algorithm = ChecksumAlgorithm::Crc32;
+        let value = std::sync::Arc::from([0xcb, 0xf4, 0x39, 0x26]);
+        let known = ExpectedChecksum::Known(Checksum { algorithm, value });
+        assert_eq!(put.payload.integrity.checksum, Some(known));
+    }
+
+    #[tokio::test]
+    async fn some_clients_get_the_md5_as_the_entity_tag_of_a_put() {
+        let stage = Stage::answering(|operation| {
+            let AnyOperation::PutObject(put) = operation else {
+                panic!()
+            };
+            put.payload.integrity.measured.set_md5([0xab; 16]);
+            Ok(ordinary(operation))
+        });
+        let put = async |agent| {
+            let headers = [("content-length", "1"), ("user-agent", agent)];
+            stage
+                .send("PUT /b/k", &headers, "x")
+                .await
+                .header("etag")
+                .to_owned()
+        };
+        assert_eq!(
+            put("aws-sdk-java/2.24.0").await,
+            format!("\"{}\"", "ab".repeat(16))
+        );
+        assert_eq!(put("Boto3/1.44").await, ETAG);
+    }
+
+    #[tokio::test]
+    async fn what_a_put_cannot_do_reaches_no_service() {
+        let stage = Stage::new();
+        for (line, header, verdict) in [
+            ("PUT /b/k", ("if-none-match", "*"), (501, "NotImplemented")),
+            ("PUT /b/k", ("if-match", ETAG), (501, "NotImplemented")),
+            ("DELETE /b/k", ("if-match", ETAG), (501, "NotImplemented")),
+            (
+                "PUT /b/k",
+                ("x-amz-tagging", "a=b"),
+                (501, "NotImplemented"),
+            ),
+            (
+                "PUT /b/k",
+                ("x-amz-server-side-encryption", "AES256"),
+                (501, "NotImplemented"),
+            ),
+            (
+                "PUT /b/k?acl",
+                ("x-amz-acl", "private"),
+                (501, "NotImplemented"),
+            ),
+            (
+                "PUT /b/k?uploadId=x&partNumber=1",
+                ("x-amz-copy-source", "/b/k"),
+                (501, "NotImplemented"),
+            ),
+            (
+                "GET /b/k?attributes",
+                ("x-amz-object-attributes", "ETag"),
+                (501, "NotImplemented"),
+            ),
+            (
+                "GET /b/k",
+                ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+                (501, "NotImplemented"),
+            ),
+            ("PUT /b/k", ("content-md5", "x"), (400, "InvalidDigest")),
+            (
+                "PUT /b/k",
+                ("x-amz-checksum-crc32", "x"),
+                (400, "InvalidRequest"),
+            ),
+            ("PUT /b//k", ("accept", "*/*"), (400, "InvalidArgument")),
+            ("PUT /b/%ff", ("accept", "*/*"), (400, "InvalidURI")),
+        ] {
+            let answer = stage
+                .send(line, &[("content-length", "1"), header], "x")
+                .await;
+            assert_eq!(answer.verdict(), verdict, "{line} {header:?}");
+        }
+        let answer = stage.ask("PUT /b/k", &[]).await;
+        assert_eq!(answer.verdict(), (411, "MissingContentLength"));
+        assert_eq!(stage.call_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn delete_answers_204() {
+        let stage = Stage::new();
+        let answer = stage.ask("DELETE /b/k", &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (204, ""));
+        assert!(matches!(
+            stage.only_call().operation,
+            AnyOperation::DeleteObject(_)
+        ));
+    }
 }

@@ -1,6 +1,6 @@
 //! The query, and percent-decoding that refuses what it cannot decode.
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::storage::StorageError;
 
 /// Decoded query parameters in the order received.

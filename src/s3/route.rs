@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, Method};
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::params::Params;
 use crate::s3::stub::Stub;
 use crate::s3::target::Target;

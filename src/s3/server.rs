@@ -178,3 +178,219 @@ fn builder(limits: &ServerLimits) -> Builder<TokioExecutor> {
         .keep_alive_timeout(Duration::from_secs(30));
     builder
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use futures::SinkExt as _;
+    use futures::channel::mpsc;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::s3::testing::{Stage, object, ordinary};
+    use crate::storage::{AnyOutput, ByteStream, ObjectData, StorageError};
+
+    struct Served {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        ended: JoinHandle<()>,
+    }
+
+    async fn served(stage: &Stage, limits: ServerLimits) -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let ended = tokio::spawn(serve(
+            listener,
+            stage.router.clone(),
+            limits,
+            shutdown.clone(),
+        ));
+        Served {
+            address,
+            shutdown,
+            ended,
+        }
+    }
+
+    impl Served {
+        async fn connect(&self) -> TcpStream {
+            TcpStream::connect(self.address).await.unwrap()
+        }
+
+        /// Sends everything, and returns everything that comes back until the server closes.
+        async fn exchange(&self, request: &str) -> String {
+            let mut stream = self.connect().await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            String::from_utf8(answer).unwrap()
+        }
+    }
+
+    fn put(expect: &str, body: &str) -> String {
+        let len_bytes = body.len().max(1);
+        format!("PUT /b/k HTTP/1.1\r\nhost: x\r\n{expect}content-length: {len_bytes}\r\n\r\n{body}")
+    }
+
+    #[tokio::test]
+    async fn a_refusal_comes_before_100_continue_and_closes() {
+        let server = served(
+            &Stage::failing(StorageError::denied("no")),
+            ServerLimits::default(),
+        )
+        .await;
+        let answer = server.exchange(&put("expect: 100-continue\r\n", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert!(answer.contains("\r\ndate: "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_everything_first_still_reads_the_refusal() {
+        let server = served(
+            &Stage::failing(StorageError::denied("no")),
+            ServerLimits::default(),
+        )
+        .await;
+        let answer = server.exchange(&put("", &"x".repeat(8 << 20))).await;
+        assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
+        assert!(answer.ends_with("</Error>"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_accepted_upload_gets_its_100_continue() {
+        let stage = Stage::new();
+        let server = served(&stage, ServerLimits::default()).await;
+        let mut stream = server.connect().await;
+        stream
+            .write_all(put("expect: 100-continue\r\n", "").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = [0; 25];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"x").await.unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        assert_eq!(stage.only_call().payload, "x");
+    }
+
+    /// A stage whose objects come frame by frame, as the test sends them.
+    fn fed() -> (Stage, mpsc::Sender<Result<Bytes, StorageError>>) {
+        let (sender, receiver) = mpsc::channel(1);
+        let receiver = Mutex::new(Some(receiver));
+        let stage = Stage::answering(move |_| {
+            let frames = receiver.lock().unwrap().take().unwrap();
+            Ok(AnyOutput::GetObject(ObjectData {
+                info: Arc::new(object()),
+                range: None,
+                body: ByteStream::new(frames, Some(10)),
+            }))
+        });
+        (stage, sender)
+    }
+
+    const GET: &[u8] = b"GET /b/k HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_read_that_fails_midway_closes_the_connection_short() {
+        let (stage, mut frames) = fed();
+        let server = served(&stage, ServerLimits::default()).await;
+        let mut stream = server.connect().await;
+        stream.write_all(GET).await.unwrap();
+        frames.send(Ok(Bytes::from("012"))).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n012") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        let lost = Err(StorageError::internal("lost"));
+        frames.send(lost).await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
+        assert!(
+            String::from_utf8(answer)
+                .unwrap()
+                .contains("content-length: 10")
+        );
+    }
+
+    #[tokio::test]
+    async fn connections_that_ask_nothing_are_closed() {
+        let limits = ServerLimits {
+            header_read_timeout: Duration::from_millis(50),
+            ..ServerLimits::default()
+        };
+        let server = served(&Stage::new(), limits).await;
+        // Nothing; what may yet become the preface of HTTP/2; half a head.
+        for beginning in ["", "P", "GET / HTTP/1.1\r\nhost"] {
+            let answer = server.exchange(beginning).await;
+            assert!(!answer.contains("200 OK"), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_lets_requests_under_way_finish() {
+        let (stage, mut frames) = fed();
+        let server = served(&stage, ServerLimits::default()).await;
+        let mut stream = server.connect().await;
+        stream.write_all(GET).await.unwrap();
+        let mut first = [0; 15];
+        stream.read_exact(&mut first).await.unwrap();
+        server.shutdown.cancel();
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!server.ended.is_finished());
+        frames.send(Ok(Bytes::from("0123456789"))).await.unwrap();
+        drop(frames);
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.ends_with("\r\n\r\n0123456789"), "{rest}");
+        server.ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_does_not_wait_for_ever() {
+        let (stage, _frames) = fed();
+        let limits = ServerLimits {
+            drain_timeout: Duration::ZERO,
+            ..ServerLimits::default()
+        };
+        let server = served(&stage, limits).await;
+        let mut stream = server.connect().await;
+        stream.write_all(GET).await.unwrap();
+        stream.read_exact(&mut [0; 15]).await.unwrap();
+        server.shutdown.cancel();
+        server.ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn http_2_is_spoken_on_the_same_port() {
+        let server = served(
+            &Stage::answering(|operation| Ok(ordinary(operation))),
+            ServerLimits::default(),
+        )
+        .await;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .http2_prior_knowledge()
+            .no_proxy()
+            .build()
+            .unwrap();
+        let url = format!("http://{}/b/k", server.address);
+        let answer = client.get(&url).send().await.unwrap();
+        assert_eq!(
+            (answer.version(), answer.status().as_u16()),
+            (http::Version::HTTP_2, 200)
+        );
+        assert_eq!(answer.text().await.unwrap(), "0123456789");
+        let answer = client.put(&url).body("abc").send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+}

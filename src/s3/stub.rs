@@ -5,7 +5,7 @@
 
 use axum::response::{IntoResponse, Response};
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::header::OWNER_ID;
 use crate::s3::xml::Document;
 

@@ -1,6 +1,6 @@
 //! Which bucket and key a request names: path-style or virtual-hosted.
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::params::{Plus, decode};
 
 /// The resource of a request, decoded but not yet checked.

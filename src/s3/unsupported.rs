@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 use crate::s3::header::text;
 use crate::storage::Visibility;
 

@@ -4,7 +4,7 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 
-use crate::s3::error::Fault;
+use crate::s3::fault::Fault;
 
 /// Deeper documents are refused; S3's own go four levels deep.
 const MAX_DEPTH: usize = 8;
