@@ -151,7 +151,8 @@ impl FakeCas {
         let nodes: Vec<_> = chunks.iter().map(node).collect();
         let hash = xorb_hash(&nodes).hex();
         let order: Vec<_> = order.into_iter().collect();
-        let content: Vec<u8> = order.iter().flat_map(|i| chunks[*i].clone()).collect();
+        let pieces: Vec<_> = order.iter().map(|i| chunks[*i].as_slice()).collect();
+        let content = pieces.concat();
         let file_nodes: Vec<_> = order.iter().map(|i| nodes[*i]).collect();
         let file = FileRef {
             hash: file_hash(&file_nodes).hex().parse().unwrap(),

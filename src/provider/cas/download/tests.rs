@@ -39,13 +39,14 @@ fn client(adjust: impl FnOnce(&mut CasConfig)) -> CasClient {
 /// Chunks of 40 to 100 KiB that differ from each other and compress a little.
 fn chunks(count: usize, seed: u64) -> Vec<Vec<u8>> {
     let mut random = SmallRng::seed_from_u64(seed);
-    let mut chunk = |_| {
-        let len = random.random_range(40 * KIB..100 * KIB);
-        let mut bytes = vec![0; len];
-        random.fill_bytes(&mut bytes[..len * 3 / 4]);
+    let mut noise = vec![0; 100 * KIB];
+    random.fill_bytes(&mut noise[..30 * KIB]);
+    let chunk = |index: usize| {
+        let mut bytes = noise[..random.random_range(40 * KIB..100 * KIB)].to_vec();
+        bytes[..8].copy_from_slice(&index.to_le_bytes());
         bytes
     };
-    (0..count).map(&mut chunk).collect()
+    (0..count).map(chunk).collect()
 }
 
 async fn read(
