@@ -1,4 +1,5 @@
-//! The official client is the oracle: what hugbucket writes, it must read, and both must give the same bytes the same hash.
+//! The official client is the oracle: what hugbucket writes, it must read, what it writes, hugbucket must read, and both
+//! must give the same bytes the same hash.
 #![cfg(feature = "devhub")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,10 +8,14 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::{FutureExt, stream};
 use hugbucket::devhub::{DevHub, DevHubConfig};
-use hugbucket::provider::cas::{AccessSource, CasAccess, CasClient, CasConfig, UploadOptions};
+use hugbucket::provider::cas::{
+    AccessSource, CasAccess, CasClient, CasConfig, FileRef, UploadOptions,
+};
 use hugbucket::provider::http::HttpConfig;
 use hugbucket::provider::hub::{HubClient, HubConfig, TokenScope};
-use hugbucket::storage::{BucketId, BucketName, ByteStream, Namespace, Secret, Visibility};
+use hugbucket::storage::{
+    BucketId, BucketName, ByteStream, Namespace, ResolvedRange, Secret, Visibility,
+};
 use hugbucket::telemetry::Metrics;
 use xet::xet_session::{Sha256Policy, XetConfig, XetFileInfo, XetSession, XetSessionBuilder};
 
@@ -95,6 +100,20 @@ impl Both {
         hash
     }
 
+    /// Reads with hugbucket's client: the whole file, or the range `start..end`.
+    async fn our_read(&self, hash: &str, len: usize, range: Option<(usize, usize)>) -> Bytes {
+        let file = FileRef {
+            hash: hash.parse().unwrap(),
+            size: len as u64,
+        };
+        let range = range.map(|(start, end)| ResolvedRange {
+            start: start as u64,
+            end: end as u64,
+        });
+        let body = self.ours.open(&self.access, file, range).await.unwrap();
+        body.collect(len).await.unwrap()
+    }
+
     async fn official_read(&self, hash: &str, len: usize) -> Vec<u8> {
         let group = self.official.new_download_stream_group().unwrap();
         let group = group
@@ -172,6 +191,28 @@ async fn the_official_client_reads_what_we_write_and_agrees_on_the_hash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hugbucket_reads_what_the_official_client_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = Both::start(dir.path()).await;
+    for bytes in contents() {
+        let (hash, len) = (both.official_hash(&bytes).await, bytes.len());
+        assert!(both.our_read(&hash, len, None).await == bytes);
+        let ranges = [
+            (0, 1),
+            (len / 3, len / 2),
+            (len / 2, len),
+            (len.max(1) - 1, len),
+        ];
+        for (start, end) in ranges {
+            if start < end && end <= len {
+                let read = both.our_read(&hash, len, Some((start, end))).await;
+                assert!(read == bytes[start..end], "{start}..{end} of {len} bytes");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_official_client_reads_a_composition() {
     let dir = tempfile::tempdir().unwrap();
     let both = Both::start(dir.path()).await;
@@ -203,4 +244,5 @@ async fn the_official_client_reads_a_composition() {
         .unwrap();
     let expected = parts.concat();
     assert!(both.official_read(&hash, expected.len()).await == expected);
+    assert!(both.our_read(&hash, expected.len(), None).await == expected);
 }
