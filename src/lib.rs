@@ -1,4 +1,66 @@
-//! hugbucket.
+//! hugbucket: the S3 endpoint for Hugging Face Storage Buckets that lives next to your compute.
+//!
+//! Clients speak S3; the data lies in Storage Buckets of the Hugging Face Hub, whose REST API keeps the names, and whose
+//! content-addressed store, Xet, keeps the bytes. In between is one Tower stack:
+//!
+//! ```text
+//!   S3 clients ─► s3 adapter        HTTP ↔ operations; knows no secret and no policy
+//!                    │
+//!                 Gateway::call(operation)
+//!                    │  StorageRequest<Credentials>    who the client claims to be
+//!                 trace              a span per operation, ended at the last body byte
+//!                 request metrics    everything is counted, refusals too
+//!                 admission          overload is refused, never queued
+//!                 deadline           time to the head, and idle time; never a whole transfer
+//!                 auth               claims are verified, and the body with them
+//!                    │  StorageRequest<Principal>      who the client is
+//!                 namespace          bucket names are scoped, the Hub token is chosen
+//!                    │  StorageRequest<Tenant>         whose buckets these are
+//!                 cache              file infos; own writes evict
+//!                 retry              what is idempotent and has no body
+//!                 provider metrics   each attempt
+//!                    │
+//!                 HfProvider
+//!                  ├─► hub           REST: buckets, names, listings, commits
+//!                  └─► cas           Xet: reconstruction plans, xorbs, shards
+//! ```
+//!
+//! Adapters translate, layers decide, the provider acts. The caller's identity is a type parameter of the request, so a
+//! stack without authentication does not compile.
+//!
+//! # The life of a GET
+//!
+//! The [`s3`] adapter routes `GET /bucket/key` from the raw URI, canonicalises what was signed, and calls
+//! [`storage::Gateway`] with a [`storage::GetObject`]. The stack admits it, verifies the signature, scopes the bucket, and
+//! finds the file info in its cache or at the Hub. The provider asks the CAS for a reconstruction plan, fetches the
+//! chunks that the range needs, and yields each as soon as it is decoded; the client's first byte does not wait for the
+//! last. Look-ahead is bounded for all streams together. A connection to the CAS that breaks is resumed where it stopped.
+//! Permits, timers, and spans ride on the body and end with it.
+//!
+//! # The life of a PUT
+//!
+//! The body streams through the auth layer, which removes the client's framing and checks signatures, digests, and
+//! length; a violation is an error at the end of the stream, and then nothing is committed. The provider cuts the stream
+//! into chunks by content, packs those that the CAS does not know into xorbs, and uploads these while the body still
+//! arrives. At its end a shard registers the file, and the new name joins the bucket's next batch call to the Hub; all
+//! writes that wait at that moment share the call. The client is answered after its own operation's verdict. Once all
+//! bytes are in, the write runs to completion even if the client is gone, and a shutdown waits for it.
+//!
+//! # Where to find things
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`storage`] | the vocabulary: operations, names, bodies, errors |
+//! | [`s3`] | the S3 adapter |
+//! | [`sigv4`] | AWS Signature Version 4 as pure functions |
+//! | [`layers`], [`stack`] | the layers, and the one function that puts them together |
+//! | [`provider`] | operations on the Hub and the CAS |
+//! | [`cache`] | bounded maps and single flight |
+//! | [`telemetry`] | metrics, logs, traces, the admin listener |
+//! | [`config`] | settings and their sources |
+//! | `devhub` | the development Hub, a stand-in that speaks the real protocols |
+//! | [`app`], [`shutdown`] | the process: its start, its commands, its end |
+
 pub mod app;
 pub mod cache;
 pub mod config;

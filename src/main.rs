@@ -1,1 +1,7 @@
-fn main() {}
+//! The `hugbucket` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hugbucket::app::main()
+}

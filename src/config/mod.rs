@@ -26,9 +26,9 @@ pub mod source;
 
 pub use credential::{FtpUser, S3Credential};
 pub use error::ConfigError;
-pub use parse::{Cors, Network, PortRange};
+pub use parse::{Cors, PortRange};
 pub use settings::{
-    Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogFormat,
-    LogSettings, S3Settings,
+    Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogSettings,
+    S3Settings,
 };
 pub use source::{Environment, Origin, Values};

@@ -7,11 +7,12 @@ use crate::config::error::ConfigError;
 use crate::config::parse;
 use crate::config::setting::SETTINGS;
 use crate::config::settings::{
-    Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogFormat,
-    LogSettings, S3Settings,
+    Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogSettings,
+    S3Settings,
 };
 use crate::config::source::Values;
 use crate::storage::Secret;
+use crate::telemetry::LogFormat;
 
 impl Config {
     /// Turns the winning texts into types and checks what belongs together.

@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use url::Url;
 
 use crate::config::credential::{FtpUser, S3Credential};
-use crate::config::parse::{Cors, Network, PortRange};
+use crate::config::parse::{Cors, PortRange};
 use crate::storage::{Namespace, Secret, Visibility};
+use crate::telemetry::LogFormat;
 
 /// Everything that the process is told at its start. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -93,7 +95,7 @@ pub struct S3Settings {
     /// `HUGBUCKET_CORS`, `*`: origins that browsers may call from.
     pub cors: Cors,
     /// `HUGBUCKET_TRUSTED_PROXIES`, empty: whose `X-Forwarded-*` headers are believed.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The FTP protocol.
@@ -163,13 +165,4 @@ pub struct LogSettings {
     pub filter: String,
     /// `HUGBUCKET_LOG_FORMAT`, `text`.
     pub format: LogFormat,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }

@@ -1,0 +1,124 @@
+//! Builds the gateway from its configuration: provider, stack, adapter. Nothing is opened or called here.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use http::HeaderValue;
+use url::Url;
+
+use crate::app::Failure;
+use crate::config::{Config, Cors, S3Settings};
+use crate::layers::auth::{CredentialStore, PasswordUser, S3Key};
+use crate::layers::{Deadlines, FileInfoLimits, RetryLimits, Tenancy};
+use crate::provider::cas::CasConfig;
+use crate::provider::http::HttpConfig;
+use crate::provider::hub::HubConfig;
+use crate::provider::{HfProvider, ProviderConfig};
+use crate::s3::{self, CorsPolicy, S3Config, TrustedProxies};
+use crate::stack::{StackSettings, storage_stack};
+use crate::storage::Gateway;
+use crate::telemetry::Metrics;
+
+/// The gateway, ready to be served.
+pub(super) struct Assembled {
+    /// The S3 adapter over the whole stack.
+    pub(super) s3: Router,
+    /// The end of the stack: asked for the Hub at start, and for its last commits at the end.
+    pub(super) provider: HfProvider,
+    /// Where the namespace goes once it is known; until then every request is refused as unavailable.
+    pub(super) tenancy: Tenancy,
+}
+
+/// Puts the parts together for the Hub at `endpoint`.
+///
+/// Errors: the HTTP client cannot be built, for example because no root certificates are found.
+pub(super) fn assemble(
+    config: &Config,
+    endpoint: Url,
+    metrics: &Metrics,
+) -> Result<Assembled, Failure> {
+    let provider = HfProvider::new(provider_config(config, endpoint), metrics)
+        .map_err(|error| Failure::configuration(error.to_string()))?;
+    let tenancy = Tenancy::unresolved();
+    let settings = StackSettings {
+        metrics: metrics.clone(),
+        max_in_flight: config.limits.max_requests,
+        deadlines: Deadlines {
+            head: config.limits.head_timeout,
+            idle: config.limits.idle_timeout,
+        },
+        credentials: Arc::new(ArcSwap::from_pointee(credentials(config))),
+        tenancy: tenancy.clone(),
+        file_info: FileInfoLimits {
+            max_entries: config.caches.file_info_max_entries,
+            ttl: config.caches.file_info_ttl,
+        },
+        retry: RetryLimits::default(),
+    };
+    let gateway = Gateway::new(storage_stack(settings, provider.clone()));
+    Ok(Assembled {
+        s3: s3::router(gateway, s3_config(&config.s3), metrics.clone()),
+        provider,
+        tenancy,
+    })
+}
+
+fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig {
+    let http = HttpConfig {
+        // A proxy cannot reach a loopback port of this process.
+        uses_env_proxy: !config.hub.is_development(),
+        ..HttpConfig::default()
+    };
+    ProviderConfig {
+        cas: CasConfig {
+            xorb_cache_max_bytes: config.caches.xorb_max_bytes,
+            recon_cache_max_entries: config.caches.recon_max_entries,
+            recon_cache_ttl: config.caches.recon_ttl,
+            ingest_max_bytes: config.budgets.ingest_max_bytes,
+            lookahead_max_bytes: config.budgets.lookahead_max_bytes,
+            verifies_whole_objects: true,
+            http: http.clone(),
+        },
+        hub: HubConfig { endpoint, http },
+        default_visibility: config.s3.default_visibility,
+    }
+}
+
+fn credentials(config: &Config) -> CredentialStore {
+    let keys = config.s3.credentials.iter().map(|credential| S3Key {
+        access_key_id: credential.access_key_id.clone(),
+        secret: credential.secret.clone(),
+        rights: credential.rights,
+    });
+    let users = config.ftp.users.iter().map(|user| PasswordUser {
+        name: user.name.clone(),
+        password: user.password.clone(),
+        rights: user.rights,
+    });
+    CredentialStore::new(keys, users)
+}
+
+fn s3_config(settings: &S3Settings) -> S3Config {
+    let proxies = settings.trusted_proxies.clone();
+    S3Config {
+        domains: settings.domains.clone(),
+        region: settings.region.clone(),
+        trusted_proxies: TrustedProxies::new(move |peer| {
+            let peer = peer.to_canonical();
+            proxies.iter().any(|network| network.contains(&peer))
+        }),
+        cors: match &settings.cors {
+            Cors::Any => CorsPolicy::AnyOrigin,
+            Cors::Off => CorsPolicy::Off,
+            Cors::Origins(origins) => {
+                CorsPolicy::Origins(origins.iter().map(header_value).collect())
+            }
+        },
+        ..S3Config::default()
+    }
+}
+
+fn header_value(origin: &String) -> HeaderValue {
+    HeaderValue::from_str(origin).expect("an origin consists of visible ASCII characters")
+}

@@ -1,0 +1,151 @@
+//! The life of the process that serves: bind, assemble, find out whose buckets these are, serve, drain.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::app::announce::Announcement;
+use crate::app::assemble::{Assembled, assemble};
+use crate::app::listen::{self, Addresses};
+use crate::app::upstream::Upstream;
+use crate::app::{Failure, identity};
+use crate::config::Config;
+use crate::layers::Scope;
+use crate::s3::{self, ServerLimits};
+use crate::shutdown::{self, Drained, Shutdown};
+use crate::storage::Namespace;
+use crate::telemetry::{Admin, LogFormat, Metrics, Readiness, admin};
+
+/// Serves until a signal comes, then drains.
+///
+/// Listeners are bound before anything else, and served at once: while the Hub cannot be reached, `/livez` answers 200,
+/// `/readyz` 503, and S3 requests are refused as unavailable.
+///
+/// Errors: [`Failure::Configuration`] for what a restart would not cure: an address that is taken, a token that the Hub
+/// refuses, a directory that is in use.
+pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
+    let mut termination = pin!(termination()?);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let listeners = listen::bind(&config.listeners).await?;
+    let addresses = listeners.addresses();
+    let upstream = Upstream::open(&config).await?;
+    let gateway = assemble(&config, upstream.endpoint.clone(), &metrics)?;
+    let readiness = Readiness::new(metrics.clone());
+    let shutdown = Shutdown::new();
+    if let Some(listener) = listeners.admin {
+        let admin = Admin {
+            metrics,
+            readiness: readiness.clone(),
+            is_development: config.hub.is_development(),
+        };
+        serve_admin(listener, admin);
+    }
+    if let Some(listener) = listeners.s3 {
+        serve_s3(listener, &gateway, &config, &shutdown);
+    }
+    readiness.listeners_bound();
+
+    let (hub, configured) = (gateway.provider.hub(), config.namespace.as_ref());
+    tokio::select! {
+        () = &mut termination => {}
+        namespace = identity::namespace(hub, &upstream.token, configured, &readiness) => {
+            open(&config, &upstream, &gateway, &readiness, addresses, namespace?)?;
+            termination.await;
+        }
+    }
+    readiness.draining();
+    drain(shutdown, &config).await;
+    upstream.close().await;
+    Ok(())
+}
+
+fn termination() -> Result<impl Future<Output = ()>, Failure> {
+    shutdown::termination()
+        .map_err(|error| Failure::Runtime(format!("cannot watch signals: {error}")))
+}
+
+/// Serves the admin listener to the very end of the process: whoever watches the drain asks it.
+fn serve_admin(listener: TcpListener, admin: Admin) {
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, admin::router(admin)).await {
+            tracing::error!(%error, "the admin listener failed");
+        }
+    });
+}
+
+/// Serves S3. The drain waits for its requests, and then for the commits that outlive them.
+fn serve_s3(listener: TcpListener, gateway: &Assembled, config: &Config, shutdown: &Shutdown) {
+    let limits = ServerLimits {
+        drain_timeout: config.drain.timeout,
+        ..ServerLimits::default()
+    };
+    let (router, provider) = (gateway.s3.clone(), gateway.provider.clone());
+    let closing = shutdown.closing();
+    shutdown.work().spawn(async move {
+        s3::serve(listener, router, limits, closing).await;
+        provider.drained().await;
+    });
+}
+
+/// Lets requests through, and says so.
+fn open(
+    config: &Config,
+    upstream: &Upstream,
+    gateway: &Assembled,
+    readiness: &Readiness,
+    addresses: Addresses,
+    namespace: Namespace,
+) -> Result<(), Failure> {
+    gateway.tenancy.resolve(Scope {
+        namespace: namespace.clone(),
+        extra_namespaces: Arc::from(config.extra_namespaces.as_slice()),
+        hub_token: upstream.token.clone(),
+    });
+    readiness.namespace_resolved();
+    let announcement = Announcement {
+        config,
+        addresses,
+        namespace: &namespace,
+        hub: upstream.endpoint.as_str().trim_end_matches('/'),
+        development_token: upstream.development_token(),
+    };
+    tracing::info!(
+        s3 = addresses.s3.map(tracing::field::display),
+        admin = addresses.admin.map(tracing::field::display),
+        hub = announcement.hub,
+        %namespace,
+        "serving"
+    );
+    if config.log.format == LogFormat::Text {
+        println!("{}", announcement.banner());
+    }
+    match &config.ready_file {
+        None => Ok(()),
+        Some(path) => announcement.write_ready_file(path).map_err(|error| {
+            Failure::configuration(format!(
+                "cannot write {} (HUGBUCKET_READY_FILE): {error}",
+                path.display()
+            ))
+        }),
+    }
+}
+
+async fn drain(shutdown: Shutdown, config: &Config) {
+    if let Some(path) = &config.ready_file {
+        remove_ready_file(path);
+    }
+    match shutdown.drain(config.drain).await {
+        Drained::Whole => tracing::info!("drained"),
+        Drained::Cut(tasks) => tracing::warn!(tasks, "the time to drain is over; work is cut off"),
+    }
+}
+
+/// Nobody waits for this file any more; that it is gone already is no error worth telling.
+fn remove_ready_file(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
