@@ -1,0 +1,35 @@
+"""The aws command with its default settings."""
+
+import random
+
+
+def test_the_commands_of_the_readme_work(gateway, tool, run, tmp_path):
+    aws, environment = tool("aws"), gateway.aws_environment()
+
+    def s3(*arguments):
+        return run(aws, "s3", *arguments, env=environment)
+
+    (tmp_path / "README.md").write_text("hello")
+    s3("mb", "s3://cli-demo")
+    s3("cp", tmp_path / "README.md", "s3://cli-demo/")
+    assert "README.md" in s3("ls", "s3://cli-demo/")
+    assert s3("cp", "s3://cli-demo/README.md", "-") == "hello"
+    s3("rb", "--force", "s3://cli-demo")
+    assert "cli-demo" not in s3("ls")
+
+
+def test_sync_copies_what_differs_and_nothing_twice(gateway, tool, run, bucket, tmp_path):
+    aws, environment = tool("aws"), gateway.aws_environment()
+    source, target = tmp_path / "source", tmp_path / "target"
+    for number in range(5):
+        path = source / f"dir{number % 2}" / f"file {number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(random.Random(number).randbytes(number * 3_000_000))
+    run(aws, "s3", "sync", source, f"s3://{bucket}/tree", env=environment)
+    assert run(aws, "s3", "sync", source, f"s3://{bucket}/tree", env=environment) == ""
+    run(aws, "s3", "sync", f"s3://{bucket}/tree", target, env=environment)
+    for path in source.rglob("*.bin"):
+        assert (target / path.relative_to(source)).read_bytes() == path.read_bytes()
+    (source / "dir0" / "file 0.bin").unlink()
+    run(aws, "s3", "sync", "--delete", source, f"s3://{bucket}/tree", env=environment)
+    assert "file 0.bin" not in run(aws, "s3", "ls", "--recursive", f"s3://{bucket}/", env=environment)
