@@ -1,0 +1,63 @@
+# Everything that people and machines do with hugbucket. `make run` needs only cargo and a C compiler;
+# `make test` runs every suite of SUITES and sums them up.
+
+CARGO ?= cargo
+VENV ?= .venv
+SUITES := fmt clippy doc unit clients deny
+
+# A suite that cannot run here says why and exits with this code; `make test` reports it as skipped.
+SKIPPED := 77
+
+.PHONY: help run build test bench clean $(SUITES)
+
+help: ## Show the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: build ## Build with optimisations and serve; without HF_TOKEN, over the development Hub.
+	@exec target/release/hugbucket
+
+build: ## Build target/release/hugbucket.
+	@command -v $(CARGO) >/dev/null || { \
+		echo "cargo is not here: install Rust from https://rustup.rs (rust-version in Cargo.toml says which)" >&2; \
+		exit 2; \
+	}
+	$(CARGO) build --release --locked
+
+test: ## Run all suites; the last line sums them up.
+	@MAKE="$(MAKE)" tests/run $(SUITES)
+
+bench: ## Measure side by side with the client without a gateway; prints the README's tables.
+	$(CARGO) bench --bench bench
+
+fmt: ## Suite: formatting.
+	$(CARGO) fmt --check
+
+clippy: ## Suite: lints; a warning fails.
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc: ## Suite: documentation; a broken link fails.
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+unit: ## Suite: Rust tests: units, architecture, contracts, interoperability.
+	$(CARGO) test --locked --no-fail-fast
+
+clients: ## Suite: real S3 and Hugging Face clients against the binary.
+	@$(CARGO) build --locked --bin hugbucket
+	@python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet --requirement tests/clients/requirements.txt || { \
+		echo "SKIP: the Python clients cannot be installed"; exit $(SKIPPED); \
+	}
+	$(VENV)/bin/pytest tests/clients
+
+deny: ## Suite: licences, sources, and duplicates of dependencies; known vulnerabilities where the network allows it.
+	@command -v cargo-deny >/dev/null || { \
+		echo "SKIP: cargo-deny is not here (cargo install cargo-deny --locked)"; exit $(SKIPPED); \
+	}
+	cargo deny --locked check bans licenses sources
+	@cargo deny fetch db >/dev/null 2>&1 || ls -d "$${CARGO_HOME:-$$HOME/.cargo}"/advisory-dbs/advisory-db-* >/dev/null 2>&1 || { \
+		echo "SKIP: the advisories cannot be fetched; bans, licences, and sources were checked"; exit $(SKIPPED); \
+	}
+	cargo deny --locked check --disable-fetch advisories
+
+clean: ## Remove what was built, and the clients' environment.
+	$(CARGO) clean
+	rm -rf $(VENV)
