@@ -1,6 +1,8 @@
 //! The process from outside: what it refuses and with which exit code, what it says while it waits for the Hub, and how
 //! it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -121,7 +123,7 @@ const KEYS: [(&str, &str); 2] = [
     ("AWS_SECRET_ACCESS_KEY", "hush"),
 ];
 
-fn with_token<'a>(endpoint: &'a str) -> Vec<(&'a str, &'a str)> {
+fn with_token(endpoint: &str) -> Vec<(&str, &str)> {
     [
         &KEYS[..],
         &[("HF_TOKEN", "hf_hush"), ("HF_ENDPOINT", endpoint)],

@@ -130,22 +130,26 @@ mod tests {
         Config::resolve(&Values::gather(&environment, &BTreeMap::new(), None).unwrap()).unwrap()
     }
 
-    fn announced<T>(config: &Config, then: impl FnOnce(&Announcement<'_>) -> T) -> T {
-        then(&Announcement {
+    fn announcement<'a>(config: &'a Config, namespace: &'a Namespace) -> Announcement<'a> {
+        Announcement {
             config,
             addresses: Addresses {
                 s3: Some("0.0.0.0:9000".parse().unwrap()),
                 admin: None,
             },
-            namespace: &Namespace::new("me").unwrap(),
+            namespace,
             hub: "http://127.0.0.1:5",
             development_token: None,
-        })
+        }
+    }
+
+    fn me() -> Namespace {
+        Namespace::new("me").unwrap()
     }
 
     #[test]
     fn the_built_in_credential_is_shown_and_the_development_hub_announced_loudly() {
-        let banner = announced(&config(&[]), |one| one.banner());
+        let banner = announcement(&config(&[]), &me()).banner();
         assert!(
             banner.contains("AWS_SECRET_ACCESS_KEY=hugbucket"),
             "{banner}"
@@ -164,7 +168,7 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "own"),
             ("AWS_SECRET_ACCESS_KEY", "hush"),
         ]);
-        let banner = announced(&remote, |one| one.banner());
+        let banner = announcement(&remote, &me()).banner();
         assert!(banner.contains("AWS_ACCESS_KEY_ID=own"), "{banner}");
         assert!(
             !banner.contains("hush") && !banner.contains("DEVELOPMENT"),
@@ -181,7 +185,8 @@ mod tests {
             "old and longer than what comes; old and longer than what comes",
         )
         .unwrap();
-        announced(&config(&[]), |one| one.write_ready_file(&path)).unwrap();
+        let written = announcement(&config(&[]), &me()).write_ready_file(&path);
+        written.unwrap();
         let facts: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(facts["s3"], "http://127.0.0.1:9000");

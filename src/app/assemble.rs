@@ -112,13 +112,13 @@ fn s3_config(settings: &S3Settings) -> S3Config {
             Cors::Any => CorsPolicy::AnyOrigin,
             Cors::Off => CorsPolicy::Off,
             Cors::Origins(origins) => {
-                CorsPolicy::Origins(origins.iter().map(header_value).collect())
+                CorsPolicy::Origins(origins.iter().map(|origin| header_value(origin)).collect())
             }
         },
         ..S3Config::default()
     }
 }
 
-fn header_value(origin: &String) -> HeaderValue {
+fn header_value(origin: &str) -> HeaderValue {
     HeaderValue::from_str(origin).expect("an origin consists of visible ASCII characters")
 }

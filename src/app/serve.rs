@@ -54,7 +54,7 @@ pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
     tokio::select! {
         () = &mut termination => {}
         namespace = identity::namespace(hub, &upstream.token, configured, &readiness) => {
-            open(&config, &upstream, &gateway, &readiness, addresses, namespace?)?;
+            open(&config, &upstream, &gateway, &readiness, addresses, &namespace?)?;
             termination.await;
         }
     }
@@ -99,7 +99,7 @@ fn open(
     gateway: &Assembled,
     readiness: &Readiness,
     addresses: Addresses,
-    namespace: Namespace,
+    namespace: &Namespace,
 ) -> Result<(), Failure> {
     gateway.tenancy.resolve(Scope {
         namespace: namespace.clone(),
@@ -110,7 +110,7 @@ fn open(
     let announcement = Announcement {
         config,
         addresses,
-        namespace: &namespace,
+        namespace,
         hub: upstream.endpoint.as_str().trim_end_matches('/'),
         development_token: upstream.development_token(),
     };
