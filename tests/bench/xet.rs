@@ -31,6 +31,8 @@ struct Access {
 impl Client {
     /// Takes the Hub's address, a token, and the bucket as `namespace/name`.
     pub(crate) async fn new(hub: &str, hub_token: &str, bucket: &str) -> Result<Self> {
+        // Whoever comes first installs it; the client is built without a provider of its own.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build()?;
         let bucket = format!("{}/api/buckets/{bucket}", hub.trim_end_matches('/'));
         let cache = tempfile::tempdir()?;

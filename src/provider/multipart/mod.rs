@@ -49,7 +49,8 @@ struct Record {
 /// What a process remembers of uploads, so that it need not ask; everything in here can be read from the bucket.
 #[derive(Debug)]
 pub(super) struct UploadCaches {
-    records: ExpiringMap<(BucketId, UploadId), Arc<Record>>,
+    /// With the content hash of the record's file: while the bucket still names it, there is nothing to read again.
+    records: ExpiringMap<(BucketId, UploadId), (ContentHash, Arc<Record>)>,
     /// By the content hash of the part. About 10 KiB each, so at most some 20 MiB in all.
     manifests: ExpiringMap<(BucketId, ContentHash), Arc<Manifest>>,
 }
@@ -90,7 +91,8 @@ impl HfProvider {
                 .cas
                 .upload_bytes(&access, &bucket, content)
                 .await?;
-            let line = hidden_file(Layout::of(&upload_id).record(), staged.hash());
+            let hash = staged.hash();
+            let line = hidden_file(Layout::of(&upload_id).record(), hash);
             provider
                 .0
                 .cas
@@ -105,7 +107,7 @@ impl HfProvider {
                 .0
                 .uploads
                 .records
-                .insert((bucket, upload_id.clone()), Arc::new(record));
+                .insert((bucket, upload_id.clone()), (hash, Arc::new(record)));
             Ok(UploadCreated { upload_id })
         })
         .await
@@ -137,7 +139,7 @@ impl HfProvider {
         .await
     }
 
-    /// Reads the record of an upload from the bucket and checks that it is for this key.
+    /// Looks the record of an upload up in the bucket and checks that it is for this key.
     ///
     /// Errors: [`StorageError::NoSuchUpload`].
     async fn read_record(
@@ -156,14 +158,16 @@ impl HfProvider {
         let Some(file) = found.into_iter().find(|file| file.path == path) else {
             return Err(no_such_upload(upload_id));
         };
-        let record = self.load_record(tenant, bucket, &file).await?;
+        let remembered = (bucket.clone(), upload_id.clone());
+        let record = match self.0.uploads.records.get(&remembered) {
+            Some((hash, record)) if hash == file.hash => record,
+            _ => self.load_record(tenant, bucket, &file).await?,
+        };
         if record.key != key.as_str() {
             return Err(no_such_upload(upload_id));
         }
-        self.0
-            .uploads
-            .records
-            .insert((bucket.clone(), upload_id.clone()), record.clone());
+        let records = &self.0.uploads.records;
+        records.insert(remembered, (file.hash, record.clone()));
         Ok(record)
     }
 

@@ -24,20 +24,15 @@ impl HfProvider {
         let upload_id = operation.upload_id;
         // The record never changes, so a remembered one is good enough to take a part: if the upload was aborted
         // elsewhere meanwhile, the part is left without a record and is swept.
-        let record = match self
-            .0
-            .uploads
-            .records
-            .get(&(bucket.clone(), upload_id.clone()))
-        {
-            Some(record) if record.key == operation.key.as_str() => record,
+        let remembered = (bucket.clone(), upload_id.clone());
+        match self.0.uploads.records.get(&remembered) {
+            Some((_, record)) if record.key == operation.key.as_str() => {}
             Some(_) => return Err(no_such_upload(&upload_id)),
             None => {
                 self.read_record(tenant, &bucket, &upload_id, &operation.key)
-                    .await?
+                    .await?;
             }
-        };
-        drop(record);
+        }
 
         let options = UploadOptions {
             companion: None,

@@ -1,0 +1,75 @@
+//! Many writers at once share one budget of memory, and all get through.
+
+use std::time::Duration;
+
+use aws_sdk_s3::presigning::PresigningConfig;
+use bytes::Bytes;
+use futures::StreamExt;
+
+use crate::stand::{BUCKET, Stand, get, random_bytes};
+
+/// Peak of the process's resident memory, MiB.
+fn peak_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        / 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_slow_writers_all_finish_within_the_budget() {
+    const WRITERS: usize = 200;
+    const FRAMES: usize = 24;
+    let stand = Stand::start_with(&[("HUGBUCKET_INGEST_MAX_BYTES", "64 MiB")]).await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let expiry = PresigningConfig::expires_in(Duration::from_secs(600)).unwrap();
+    let uploads = (0..WRITERS).map(|n| {
+        let (s3, http, expiry) = (stand.s3(), http.clone(), expiry.clone());
+        async move {
+            let bytes = Bytes::from(random_bytes(n as u64, FRAMES * 32_768));
+            let signed = s3
+                .put_object()
+                .bucket(BUCKET)
+                .key(format!("slow/{n}"))
+                .presigned(expiry)
+                .await
+                .unwrap();
+            // 24 frames with a pause after each: all writers have begun long before any of them ends.
+            let frames = futures::stream::iter(0..FRAMES).then({
+                let bytes = bytes.clone();
+                move |frame| {
+                    let piece = bytes.slice(frame * 32_768..(frame + 1) * 32_768);
+                    async move {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        Ok::<_, std::io::Error>(piece)
+                    }
+                }
+            });
+            let request = http.put(signed.uri()).header("content-length", bytes.len());
+            let answer = request
+                .body(reqwest::Body::wrap_stream(frames))
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), 200, "writer {n}");
+        }
+    });
+    futures::future::join_all(uploads).await;
+    let peak = peak_mib(stand.gateway.pid());
+    assert!(
+        peak < 250,
+        "{peak} MiB for a budget of 64 MiB and 200 connections"
+    );
+    let s3 = stand.s3();
+    for n in [0, 99, 199] {
+        assert!(get(&s3, &format!("slow/{n}")).await.unwrap() == random_bytes(n, FRAMES * 32_768));
+    }
+}
