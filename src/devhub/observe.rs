@@ -71,16 +71,8 @@ async fn with_fault(
             retry_after,
             rate_limit_reset,
         }) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut response = Refusal::new(status, "injected fault").into_response();
-            let headers = response.headers_mut();
-            if let Some(secs) = retry_after {
-                headers.insert("retry-after", HeaderValue::from(secs));
-            }
-            if let (Some(secs), Some(allowance)) = (rate_limit_reset, allowance) {
-                allowance.exhausted(secs).write_to(headers);
-            }
-            response
+            let exhausted = rate_limit_reset.and_then(|secs| Some(allowance?.exhausted(secs)));
+            refuse(status, retry_after, exhausted)
         }
         Some(Effect::ResetBefore) => cut(),
         Some(Effect::ResetAfter) => {
@@ -96,6 +88,19 @@ async fn with_fault(
         // Handlers look for these themselves; they never arrive here.
         Some(Effect::FailEntries { .. } | Effect::ShardError { .. }) => next.run(request).await,
     }
+}
+
+fn refuse(status: u16, retry_after: Option<u64>, exhausted: Option<Allowance>) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Refusal::new(status, "injected fault").into_response();
+    let headers = response.headers_mut();
+    if let Some(secs) = retry_after {
+        headers.insert("retry-after", HeaderValue::from(secs));
+    }
+    if let Some(exhausted) = exhausted {
+        exhausted.write_to(headers);
+    }
+    response
 }
 
 fn cut() -> Response {

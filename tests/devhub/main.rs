@@ -1,5 +1,6 @@
 //! The development Hub as its clients see it: over HTTP, with content made by the official format crate.
 
+#![cfg(feature = "devhub")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;

@@ -31,6 +31,22 @@ pub(super) struct Named {
     content_type: String,
 }
 
+impl Named {
+    /// Returns the values of Content-Type and Content-Disposition.
+    fn headers(&self) -> (String, String) {
+        let content_type = match self.content_type.as_str() {
+            "" => "application/octet-stream",
+            known => known,
+        };
+        let unquotable = |c: char| c.is_control() || c == '"' || !c.is_ascii();
+        let name = self.name.replace(unquotable, "_");
+        (
+            content_type.to_owned(),
+            format!("inline; filename=\"{name}\""),
+        )
+    }
+}
+
 pub(super) async fn file_get(
     State(state): State<Shared>,
     _: SignedAddress,
@@ -53,17 +69,11 @@ pub(super) async fn file_get(
     };
     let store = state.store.clone();
     let plan: io::Result<Plan> = blocking(move || store.plan(&file, span)).await?;
-    let content_type = match named.content_type {
-        unknown if unknown.is_empty() => "application/octet-stream".to_owned(),
-        known => known,
-    };
-    let name = named
-        .name
-        .replace(|c: char| c.is_control() || c == '"' || !c.is_ascii(), "_");
+    let (content_type, disposition) = named.headers();
     let headers = [
         (CONTENT_TYPE, content_type),
         (CONTENT_LENGTH, span.len().to_string()),
-        (CONTENT_DISPOSITION, format!("inline; filename=\"{name}\"")),
+        (CONTENT_DISPOSITION, disposition),
         (ETAG, format!("\"{}\"", hash.hex())),
         (ACCEPT_RANGES, "bytes".to_owned()),
     ];

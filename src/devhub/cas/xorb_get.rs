@@ -1,5 +1,8 @@
 //! `GET /xorbs/{hash}`: stored bytes, opened by a signed address that names the allowed ranges.
 
+use std::fs::File;
+use std::io;
+
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -8,14 +11,13 @@ use futures::stream::{self, Stream, StreamExt};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use std::fs::File;
-use std::io;
+use xet_core_structures::merklehash::MerkleHash;
 
 use super::access::{SignedAddress, hash};
 use super::read_ahead::stream_file;
 use crate::devhub::refusal::Refusal;
 use crate::devhub::state::{Shared, blocking};
-use crate::devhub::store::{ByteSpan, RangeHeader};
+use crate::devhub::store::{ByteSpan, RangeHeader, Store};
 
 const BOUNDARY: &str = "hugbucket-part";
 
@@ -34,39 +36,9 @@ pub(super) async fn xorb_get(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let hash = hash(&xorb)?;
-    let allowed = RangeHeader::parse_all(&signed.ranges).unwrap_or_default();
-    let asked = headers
-        .get(RANGE)
-        .and_then(|range| RangeHeader::parse_all(range.to_str().ok()?))
-        .ok_or_else(|| Refusal::forbidden("the signed range is required"))?;
-    let is_one_of_them = matches!(asked.as_slice(), [one] if allowed.contains(one));
-    if asked != allowed && !is_one_of_them {
-        return Err(Refusal::forbidden("the range is not the signed one"));
-    }
+    let asked = allowed_ranges(&signed, &headers)?;
     let store = state.store.clone();
-    let opened = blocking(move || -> io::Result<_> {
-        let Some(described) = store.xorbs.describe(&hash)? else {
-            return Ok(None);
-        };
-        let len = described.get_contents_length().map_err(io::Error::other)?;
-        let files = (0..asked.len())
-            .map(|_| {
-                store
-                    .xorbs
-                    .open_file(&hash)?
-                    .ok_or_else(|| io::ErrorKind::NotFound.into())
-            })
-            .collect::<io::Result<Vec<File>>>()?;
-        Ok(Some((u64::from(len), asked, files)))
-    });
-    let (len, asked, files) = opened
-        .await??
-        .ok_or_else(|| Refusal::not_found("Xorb not found"))?;
-    let spans = asked
-        .into_iter()
-        .map(|range| range.resolve(len).ok_or_else(Refusal::range))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut parts: Vec<(ByteSpan, File)> = spans.into_iter().zip(files).collect();
+    let (len, mut parts) = blocking(move || open(&store, &hash, &asked)).await??;
     Ok(match (parts.len(), parts.pop()) {
         (1, Some((span, file))) => single(file, span, len),
         (_, last) => {
@@ -74,6 +46,36 @@ pub(super) async fn xorb_get(
             multipart(parts, len)
         }
     })
+}
+
+fn allowed_ranges(signed: &Signed, headers: &HeaderMap) -> Result<Vec<RangeHeader>, Refusal> {
+    let allowed = RangeHeader::parse_all(&signed.ranges).unwrap_or_default();
+    let asked = headers
+        .get(RANGE)
+        .and_then(|range| RangeHeader::parse_all(range.to_str().ok()?))
+        .ok_or_else(|| Refusal::forbidden("the signed range is required"))?;
+    let is_one_of_them = matches!(asked.as_slice(), [one] if allowed.contains(one));
+    match asked == allowed || is_one_of_them {
+        true => Ok(asked),
+        false => Err(Refusal::forbidden("the range is not the signed one")),
+    }
+}
+
+/// Returns the length of the xorb without its footer, and an open file for each range.
+fn open(
+    store: &Store,
+    hash: &MerkleHash,
+    asked: &[RangeHeader],
+) -> Result<(u64, Vec<(ByteSpan, File)>), Refusal> {
+    let missing = || Refusal::not_found("Xorb not found");
+    let described = store.xorbs.describe(hash)?.ok_or_else(missing)?;
+    let len = described.get_contents_length().map_err(io::Error::other)?;
+    let parts = asked.iter().map(|range| {
+        let span = range.resolve(len.into()).ok_or_else(Refusal::range)?;
+        let file = store.xorbs.open_file(hash)?.ok_or_else(missing)?;
+        Ok::<_, Refusal>((span, file))
+    });
+    Ok((len.into(), parts.collect::<Result<_, _>>()?))
 }
 
 fn single(file: File, span: ByteSpan, size: u64) -> Response {

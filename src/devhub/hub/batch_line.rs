@@ -40,6 +40,21 @@ impl Line {
             Self::Add { path, .. } | Self::Copy { path, .. } | Self::Delete { path } => path,
         }
     }
+
+    /// A path that the Hub cannot hold is 422, a malformed hash 400.
+    fn check(&self) -> Result<(), Refusal> {
+        if !is_path(self.path()) {
+            let message = format!("Invalid path: {:?}", self.path());
+            return Err(Refusal::unprocessable(message));
+        }
+        match self {
+            Self::Add { xet_hash, .. } | Self::Copy { xet_hash, .. } if !is_hash(xet_hash) => {
+                let message = format!("Invalid xetHash: {xet_hash:?}");
+                Err(Refusal::bad_request(message))
+            }
+            Self::Add { .. } | Self::Copy { .. } | Self::Delete { .. } => Ok(()),
+        }
+    }
 }
 
 /// Parses a body and checks what must hold for all of it: number and order of the lines, paths, and hashes.
@@ -57,26 +72,14 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<Line>, Refusal> {
                 "more than {MAX_LINES} operations"
             )));
         }
-        if !is_path(line.path()) {
-            return Err(Refusal::unprocessable(format!(
-                "Invalid path: {:?}",
-                line.path()
-            )));
-        }
+        line.check()?;
         match &line {
             Line::Delete { .. } => deletes = true,
             Line::Add { .. } | Line::Copy { .. } if deletes => {
-                return Err(Refusal::bad_request(
-                    "addFile and copyFile must precede deleteFile",
-                ));
+                let message = "addFile and copyFile must precede deleteFile";
+                return Err(Refusal::bad_request(message));
             }
-            Line::Add { xet_hash, .. } | Line::Copy { xet_hash, .. } => {
-                if !is_hash(xet_hash) {
-                    return Err(Refusal::bad_request(format!(
-                        "Invalid xetHash: {xet_hash:?}"
-                    )));
-                }
-            }
+            Line::Add { .. } | Line::Copy { .. } => {}
         }
         lines.push(line);
     }

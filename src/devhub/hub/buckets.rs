@@ -14,7 +14,7 @@ use crate::devhub::clock::iso;
 use crate::devhub::identity::Caller;
 use crate::devhub::refusal::Refusal;
 use crate::devhub::registry::{Bucket, BucketKey, Creation, Rename};
-use crate::devhub::state::{Shared, blocking};
+use crate::devhub::state::{Shared, State as Hub, blocking};
 
 /// Buckets in a page of the list.
 const LIST_PAGE: usize = 100;
@@ -28,6 +28,22 @@ struct Creating {
     private: Option<bool>,
     visibility: Option<String>,
     region: Option<String>,
+}
+
+impl Creating {
+    /// Newer clients send `visibility`, older ones `private`; without either the bucket is public.
+    fn is_private(&self) -> Result<bool, Refusal> {
+        if let Some(region) = self.region.as_deref().filter(|region| *region != "us") {
+            let message = format!("Region not available: {region}");
+            return Err(Refusal::bad_request(message));
+        }
+        match self.visibility.as_deref() {
+            Some("private") => Ok(true),
+            Some("public") => Ok(false),
+            Some(other) => Err(Refusal::bad_request(format!("Invalid visibility: {other}"))),
+            None => Ok(self.private.unwrap_or(false)),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,23 +82,10 @@ pub(super) async fn create(
             key.name
         )));
     }
-    let asked: Creating = match body.is_empty() {
-        true => Creating::default(),
-        false => parse(&body)?,
+    let private = match body.is_empty() {
+        true => false,
+        false => parse::<Creating>(&body)?.is_private()?,
     };
-    let private = match (asked.visibility.as_deref(), asked.private) {
-        (Some("private"), _) => true,
-        (Some("public"), _) => false,
-        (Some(other), _) => {
-            return Err(Refusal::bad_request(format!("Invalid visibility: {other}")));
-        }
-        (None, private) => private.unwrap_or(false),
-    };
-    if let Some(region) = asked.region.filter(|region| region != "us") {
-        return Err(Refusal::bad_request(format!(
-            "Region not available: {region}"
-        )));
-    }
     let url = state.hub_address(&format!("/buckets/{key}"));
     let registry = state.registry.clone();
     let wanted = key.clone();
@@ -124,16 +127,7 @@ pub(super) async fn list(
             "Namespace not found: {namespace}"
         )));
     }
-    let is_member = caller.is_member(&namespace);
-    let mut visible: Vec<(String, Value)> = (state.registry)
-        .map_namespace(&namespace, |key, bucket| {
-            let is_wanted = key.name.contains(&query.search) && key.name > query.cursor;
-            ((is_member || !bucket.private) && is_wanted)
-                .then(|| (key.name.clone(), bucket_json(key, bucket)))
-        })
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut visible = visible(&state, &caller, &namespace, &query);
     let has_more = visible.len() > LIST_PAGE;
     visible.truncate(LIST_PAGE);
     let last = visible.last().map(|(name, _)| name.clone());
@@ -142,11 +136,29 @@ pub(super) async fn list(
     if let Some(last) = last.filter(|_| has_more) {
         let search = utf8_percent_encode(&query.search, NON_ALPHANUMERIC);
         let next = format!("/api/buckets/{namespace}?search={search}&cursor={last}");
-        response
-            .headers_mut()
-            .insert("link", next_link(&state.hub_address(&next)));
+        let link = next_link(&state.hub_address(&next));
+        response.headers_mut().insert("link", link);
     }
     Ok(response)
+}
+
+/// Returns the buckets after the cursor that match and may be seen, by name.
+fn visible(
+    state: &Hub,
+    caller: &Caller,
+    namespace: &str,
+    query: &ListQuery,
+) -> Vec<(String, Value)> {
+    let is_member = caller.is_member(namespace);
+    (state.registry)
+        .map_namespace(namespace, |key, bucket| {
+            let is_wanted = key.name.contains(&query.search) && key.name > query.cursor;
+            ((is_member || !bucket.private) && is_wanted)
+                .then(|| (key.name.clone(), bucket_json(key, bucket)))
+        })
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 pub(super) async fn settings(

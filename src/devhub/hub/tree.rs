@@ -69,12 +69,8 @@ fn page(
         recursive: query.recursive,
         limit: limit.min(knobs.tree_page_max.max(1)),
     };
-    let from = match query.cursor.as_deref() {
-        None => None,
-        Some(text) => {
-            Some(Cursor::decode(text).ok_or_else(|| Refusal::bad_request("Invalid cursor"))?)
-        }
-    };
+    let decode = |text| Cursor::decode(text).ok_or_else(|| Refusal::bad_request("Invalid cursor"));
+    let from = query.cursor.as_deref().map(decode).transpose()?;
     let (mut entries, next) = caller.read(state, key, |bucket| {
         let page = listing.page(&bucket.files, from.as_ref());
         let entries: Vec<Value> = page.entries.iter().map(entry_json).collect();
@@ -85,18 +81,26 @@ fn page(
     }
     let mut response = Json(entries).into_response();
     if let Some(next) = next {
-        let prefix = match prefix {
-            "" => String::new(),
-            prefix => format!("/{}", utf8_percent_encode(prefix, NON_ALPHANUMERIC)),
-        };
-        let recursive = query.recursive;
-        let cursor = next.encode();
-        let url = state.hub_address(&format!(
-            "/api/buckets/{key}/tree{prefix}?recursive={recursive}&limit={limit}&cursor={cursor}"
-        ));
-        response.headers_mut().insert("link", next_link(&url));
+        let path = next_path(key, prefix, query.recursive, limit, &next);
+        let link = next_link(&state.hub_address(&path));
+        response.headers_mut().insert("link", link);
     }
     Ok(response)
+}
+
+fn next_path(
+    key: &BucketKey,
+    prefix: &str,
+    recursive: bool,
+    limit: usize,
+    next: &Cursor,
+) -> String {
+    let prefix = match prefix {
+        "" => String::new(),
+        prefix => format!("/{}", utf8_percent_encode(prefix, NON_ALPHANUMERIC)),
+    };
+    let cursor = next.encode();
+    format!("/api/buckets/{key}/tree{prefix}?recursive={recursive}&limit={limit}&cursor={cursor}")
 }
 
 fn entry_json(entry: &Entry<'_>) -> Value {

@@ -98,19 +98,24 @@ fn cut(
     };
     let index = |offset: usize| u32::try_from(offset).map_err(io::Error::other);
     let chunks = start + index(first)?..start + index(last)? + 1;
-    let (byte_start, byte_end) = xorb
-        .get_byte_offset(chunks.start, chunks.end)
-        .map_err(io::Error::other)?;
+    let bytes = place_of(xorb, &chunks)?;
     let term = Term {
         xorb: segment.xorb_hash,
         unpacked_len: ends[last] - unpacked_start - skipped,
         chunks,
     };
-    let bytes = ByteSpan {
-        start: byte_start.into(),
-        end: byte_end.into(),
-    };
     Ok((term, skipped.into(), bytes))
+}
+
+/// Returns where the chunks are stored within the xorb.
+fn place_of(xorb: &XorbObject, chunks: &Range<u32>) -> io::Result<ByteSpan> {
+    let (start, end) = xorb
+        .get_byte_offset(chunks.start, chunks.end)
+        .map_err(io::Error::other)?;
+    Ok(ByteSpan {
+        start: start.into(),
+        end: end.into(),
+    })
 }
 
 /// Joins ranges that overlap or touch.
