@@ -14,10 +14,14 @@ use xet_core_structures::xorb_object::{
     CompressionScheme, XORB_CHUNK_HEADER_LENGTH, XorbObject, XorbObjectInfoV1, parse_chunk_header,
 };
 
-/// Bytes of a serialized xorb, without footer.
-pub(crate) const MAX_XORB_BYTES: u64 = 64 << 20;
+/// Unpacked bytes of a xorb.
+const MAX_UNPACKED_BYTES: u32 = 64 << 20;
 /// Chunks of a xorb.
-pub(crate) const MAX_XORB_CHUNKS: usize = 8192;
+const MAX_CHUNKS: usize = 8192;
+/// Bytes of a serialized xorb, without footer. The official client fills xorbs by their unpacked bytes, so that those of
+/// incompressible data exceed 64 MiB by their chunk headers (seen with hf_xet 1.8.0).
+const MAX_SERIALIZED_BYTES: u64 =
+    MAX_UNPACKED_BYTES as u64 + (MAX_CHUNKS * XORB_CHUNK_HEADER_LENGTH) as u64;
 
 /// Why a xorb was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +71,8 @@ impl XorbReceiver {
     /// Takes the next piece of the body; pieces may split chunks anywhere.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), XorbRefused> {
         self.received += piece.len() as u64;
-        if self.received > MAX_XORB_BYTES {
-            return invalid("xorb is larger than 64 MiB");
+        if self.received > MAX_SERIALIZED_BYTES {
+            return invalid("xorb is larger than 64 MiB and its chunk headers");
         }
         self.crc64.update(piece);
         self.writer()?.write_all(piece)?;
@@ -182,7 +186,7 @@ impl XorbReceiver {
         if plain.is_empty() || plain.len() != header.get_uncompressed_length() as usize {
             return invalid("chunk has another length than its header says");
         }
-        if self.info.chunk_hashes.len() == MAX_XORB_CHUNKS {
+        if self.info.chunk_hashes.len() == MAX_CHUNKS {
             return invalid("xorb holds more than 8,192 chunks");
         }
         let unpacked_before = self
@@ -199,10 +203,12 @@ impl XorbReceiver {
             .unwrap_or(0);
         let stored_len = u32::try_from(chunk.len())
             .map_err(|_| XorbRefused::Invalid("chunk is too long".into()))?;
+        let unpacked = unpacked_before + header.get_uncompressed_length();
+        if unpacked > MAX_UNPACKED_BYTES {
+            return invalid("xorb unpacks to more than 64 MiB");
+        }
         self.info.chunk_hashes.push(compute_data_hash(&plain));
-        self.info
-            .unpacked_chunk_offsets
-            .push(unpacked_before + header.get_uncompressed_length());
+        self.info.unpacked_chunk_offsets.push(unpacked);
         self.info
             .chunk_boundary_offsets
             .push(stored_before + stored_len);
@@ -228,4 +234,52 @@ fn chunk_len(bytes: &[u8]) -> Result<Option<usize>, XorbRefused> {
     Ok(Some(
         XORB_CHUNK_HEADER_LENGTH + header.get_compressed_length() as usize,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xet_core_structures::xorb_object::serialize_chunk;
+
+    /// Serializes `count` incompressible chunks of 64 KiB, and returns them with their hash.
+    fn xorb(count: usize) -> (Vec<u8>, MerkleHash) {
+        let chunk: Vec<u8> = (0..65_536).map(|_| rand::random()).collect();
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            serialize_chunk(&chunk, &mut bytes, CompressionScheme::None).unwrap();
+        }
+        let chunks = vec![(compute_data_hash(&chunk), chunk.len() as u64); count];
+        (bytes, xorb_hash(&chunks))
+    }
+
+    fn receive(bytes: &[u8], piece: usize) -> Result<XorbReceiver, XorbRefused> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut receiver = XorbReceiver::create(dir.path().join("xorb")).unwrap();
+        for piece in bytes.chunks(piece) {
+            receiver.push(piece)?;
+        }
+        Ok(receiver)
+    }
+
+    #[test]
+    fn pieces_may_split_chunks_anywhere() {
+        let (bytes, hash) = xorb(3);
+        for piece in [1, 7, 8, 9, 65_543, 65_544, 65_545, 200_000] {
+            let object = receive(&bytes, piece).unwrap().finish(&hash).unwrap();
+            let boundaries = object.info.chunk_boundary_offsets;
+            assert_eq!(boundaries, [65_544, 131_088, 196_632], "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_full_xorb_of_incompressible_chunks_is_taken_and_a_fuller_one_is_not() {
+        let (bytes, hash) = xorb(1024);
+        assert!(bytes.len() > 64 << 20);
+        assert!(receive(&bytes, 1 << 20).unwrap().finish(&hash).is_ok());
+        let (bytes, _) = xorb(1025);
+        assert!(matches!(
+            receive(&bytes, 1 << 20),
+            Err(XorbRefused::Invalid(_))
+        ));
+    }
 }
