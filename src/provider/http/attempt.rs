@@ -123,6 +123,7 @@ impl Middleware for Attempt {
             request.timeout_mut().get_or_insert(timeout);
         }
 
+        let _in_flight = self.metrics.upstream_in_flight(self.target);
         let span = self.span(&request, call, number);
         let mut result = next.run(request, extensions).instrument(span.clone()).await;
 

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::provider::http::{HttpConfig, base_client, retrying};
 use crate::provider::hub::budget::Budget;
+use crate::provider::hub::gather::Gatherer;
 use crate::provider::hub::token::TokenCache;
 use crate::storage::StorageError;
 use crate::telemetry::{Metrics, Upstream};
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) budget: Budget,
     pub(super) tokens: TokenCache,
+    pub(super) gatherer: Gatherer,
 }
 
 impl HubClient {
@@ -58,6 +60,7 @@ impl HubClient {
                 http: chain,
                 budget: Budget::new(metrics.clone(), http.max_pause),
                 tokens: TokenCache::new(metrics.clone()),
+                gatherer: Gatherer::default(),
                 metrics,
             }),
         })

@@ -4,15 +4,16 @@ use http::Method;
 
 use crate::provider::hub::call::Call;
 use crate::provider::hub::client::HubClient;
+use crate::provider::hub::gather::MAX_PATHS;
 use crate::provider::hub::record::FileRecord;
 use crate::provider::hub::wire::{WireEntry, WirePaths};
 use crate::storage::{BucketId, Secret, StorageError};
 
-/// Paths in one call: as many as the Hub's own client sends, half of what the API takes.
-const MAX_PATHS: usize = 1000;
-
 impl HubClient {
-    /// Looks paths up, 1,000 a call. Returns those that exist, in no particular order; missing ones are left out.
+    /// Looks paths up. Returns those that exist, in no particular order; missing ones are left out.
+    ///
+    /// Costs a call for 1,000 paths, and shares it with others who ask for the same bucket at the same time. What the answer
+    /// tells was true after this was called.
     ///
     /// Errors: `NoSuchBucket`.
     pub async fn paths_info(
@@ -23,13 +24,26 @@ impl HubClient {
     ) -> Result<Vec<FileRecord>, StorageError> {
         let mut found = Vec::new();
         for paths in paths.chunks(MAX_PATHS) {
-            let url = self.bucket_url(bucket, &["paths-info"]);
-            let call = Call::new("paths_info", Method::POST, url).json(&WirePaths { paths })?;
-            let answer = self.send(token, call).await?.accepted(bucket)?;
-            let entries: Vec<WireEntry> = answer.json()?;
-            found.extend(entries.into_iter().filter_map(FileRecord::from_wire));
+            found.extend(self.look_up_together(token, bucket, paths.to_vec()).await?);
         }
         Ok(found)
+    }
+
+    /// Makes one call for at most [`MAX_PATHS`] paths.
+    pub(super) async fn send_lookup(
+        &self,
+        token: &Secret,
+        bucket: &BucketId,
+        paths: &[String],
+    ) -> Result<Vec<FileRecord>, StorageError> {
+        let url = self.bucket_url(bucket, &["paths-info"]);
+        let call = Call::new("paths_info", Method::POST, url).json(&WirePaths { paths })?;
+        let answer = self.send(token, call).await?.accepted(bucket)?;
+        let entries: Vec<WireEntry> = answer.json()?;
+        Ok(entries
+            .into_iter()
+            .filter_map(FileRecord::from_wire)
+            .collect())
     }
 }
 
@@ -50,14 +64,16 @@ mod tests {
             )
         };
         let (hub, fake) = FakeHub::start(vec![page("a"), page("b")]).await;
-        let paths: Vec<_> = (0..1001).map(|n| n.to_string()).collect();
+        let mut paths: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
+        paths[0] = "a".into();
+        paths.push("b".into());
         let found = hub
             .paths_info(&token(), &bucket_id(), &paths)
             .await
             .unwrap();
         let found: Vec<_> = found.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(found, ["a", "b"]);
-        assert_eq!(fake.asked()[1].body, "{\"paths\":[\"1000\"]}");
+        assert_eq!(fake.asked()[1].body, "{\"paths\":[\"b\"]}");
         assert_eq!(fake.lines(), ["POST /api/buckets/me/data/paths-info"; 2]);
     }
 

@@ -12,6 +12,7 @@ mod budget;
 mod call;
 pub mod client;
 mod error;
+mod gather;
 mod lookup;
 pub mod record;
 pub mod token;
