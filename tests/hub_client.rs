@@ -1,13 +1,15 @@
 //! The Hub client, buckets, and listings over real HTTP against the development Hub.
 #![cfg(feature = "devhub")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hugbucket::devhub::{DevHub, DevHubConfig, DevUser, Effect, Fault, Route, TokenRole};
+use hugbucket::provider::bucket;
 use hugbucket::provider::http::HttpConfig;
 use hugbucket::provider::hub::{BatchError, BatchLine, HubClient, HubConfig, TokenScope};
-use hugbucket::provider::{bucket, list};
+use hugbucket::provider::list::Lister;
 use hugbucket::storage::{
     BucketId, BucketName, ContentHash, ListEntry, ListObjects, ListStart, Namespace, Principal,
     Rights, Secret, Tenant, Visibility,
@@ -121,10 +123,11 @@ impl Fixture {
             start: ListStart::Beginning,
             max_entries,
         };
+        let lister = Lister::new(self.hub.clone());
         let mut names = Vec::new();
         loop {
             let token = &self.tenant.hub_token;
-            let page = list::list_objects(&self.hub, token, &self.id, &operation).await;
+            let page = lister.list_objects(token, &self.id, &operation).await;
             let page = page.unwrap();
             assert!(page.entries.len() <= max_entries);
             names.extend(page.entries.iter().map(|entry| match entry {

@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use crate::provider::cas::{AccessSource, CasAccess, CasClient, CasConfig};
 use crate::provider::commit::Committer;
 use crate::provider::hub::{HubClient, HubConfig};
+use crate::provider::list::Lister;
 use crate::provider::multipart::UploadCaches;
 use crate::storage::{BucketId, StorageError, Tenant, Visibility};
 use crate::telemetry::Metrics;
@@ -56,6 +57,7 @@ struct Shared {
     hub: HubClient,
     cas: CasClient,
     committer: Committer,
+    lister: Lister,
     uploads: UploadCaches,
     default_visibility: Visibility,
     /// Writes whose bytes are all in: they run to their end whether or not somebody waits.
@@ -72,6 +74,7 @@ impl HfProvider {
         Ok(Self(Arc::new(Shared {
             cas: CasClient::new(config.cas, metrics.clone())?,
             committer: Committer::new(hub.clone(), metrics.clone(), finishing.clone()),
+            lister: Lister::new(hub.clone()),
             uploads: UploadCaches::default(),
             default_visibility: config.default_visibility,
             finishing,

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tower::Service;
 
-use crate::provider::{HfProvider, bucket, list};
+use crate::provider::{HfProvider, bucket};
 use crate::storage::{AnyOperation, AnyOutput, StorageError, StorageRequest, Tenant};
 
 impl Service<StorageRequest<Tenant>> for HfProvider {
@@ -52,7 +52,10 @@ impl HfProvider {
             AnyOperation::ListObjects(operation) => {
                 let bucket = tenant.bucket(&operation.bucket);
                 AnyOutput::ListObjects(
-                    list::list_objects(hub, &tenant.hub_token, &bucket, &operation).await?,
+                    self.0
+                        .lister
+                        .list_objects(&tenant.hub_token, &bucket, &operation)
+                        .await?,
                 )
             }
             AnyOperation::HeadObject(operation) => {

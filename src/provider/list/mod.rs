@@ -12,11 +12,12 @@
 //! | [`selection`] | prefix, start, delimiter, and the bound on entries |
 //! | [`walk`] | all of it for one answer, page by page, without I/O |
 //! | [`unsorted`] | the way out when the Hub's pages are not sorted |
-//! | [`token`] | where an answer ended |
+//! | [`token`], [`hints`] | where an answer ended: for the client, and for clients that name the last entry instead |
 //!
 //! Usually every tree page is fetched once in a full listing: pages are asked for in the size that still fits into the
 //! answer, and the token carries the cursor of the next one.
 
+mod hints;
 mod item;
 mod marker;
 mod selection;
@@ -27,64 +28,102 @@ mod token;
 mod unsorted;
 mod walk;
 
+use std::sync::Arc;
+
 use crate::provider::hub::{HubClient, TreeQuery};
+use crate::provider::list::hints::Hints;
 use crate::provider::list::token::{Position, Scope};
 use crate::provider::list::unsorted::Smallest;
 use crate::provider::list::walk::{Step, Walk};
 use crate::storage::name::HIDDEN_PREFIX;
-use crate::storage::{BucketId, ListObjects, ListStart, ObjectPage, Secret, StorageError};
+use crate::storage::{
+    BucketId, ListEntry, ListObjects, ListStart, ObjectPage, Secret, StorageError,
+};
 
 /// The delimiter that the Hub itself can fold by.
 const HUB_DELIMITER: &str = "/";
 
-/// Returns a page of a listing.
-///
-/// # Behaviour
-/// - Entries come in byte order of their names; objects and common prefixes count alike towards the bound.
-/// - A page may hold fewer entries than the bound and still not be the last; it is never empty unless it is the last.
-/// - After a key or common prefix, the walk restarts at the beginning and passes over what comes before: the Hub has no
-///   start-after. After a token it goes on at the Hub's own cursor.
-///
-/// Errors: `NoSuchBucket`; `InvalidArgument` for a token that was not issued for this listing; `Unavailable` for an
-/// unsorted listing of more than 1,000,000 entries.
-pub async fn list_objects(
-    hub: &HubClient,
-    token: &Secret,
-    bucket: &BucketId,
-    operation: &ListObjects,
-) -> Result<ObjectPage, StorageError> {
-    let scope = Scope {
-        bucket,
-        prefix: &operation.prefix,
-        delimiter: operation.delimiter.as_deref(),
-    };
-    let position = match &operation.start {
-        ListStart::Beginning => Position::beginning(None),
-        ListStart::After(name) => Position::beginning(Some(name.clone())),
-        ListStart::Token(text) => Position::from_token(text, &scope)?,
-    };
-    let lister = Lister {
-        hub,
-        token,
-        scope,
-        max_entries: operation.max_entries,
-    };
-    if operation.max_entries == 0 || !can_match(&operation.prefix) {
-        hub.bucket(token, bucket).await?;
-        return Ok(ObjectPage {
-            entries: Vec::new(),
-            next: None,
-        });
+/// Lists objects. Clones share what they remember.
+#[derive(Debug, Clone)]
+pub struct Lister {
+    hub: HubClient,
+    hints: Arc<Hints>,
+}
+
+impl Lister {
+    /// Creates a lister that remembers nothing yet.
+    pub fn new(hub: HubClient) -> Self {
+        Self {
+            hub,
+            hints: Arc::new(Hints::new()),
+        }
     }
-    if position.is_unsorted {
-        return lister.collect(position.after).await;
+
+    /// Returns a page of a listing.
+    ///
+    /// # Behaviour
+    /// - Entries come in byte order of their names; objects and common prefixes count alike towards the bound.
+    /// - A page may hold fewer entries than the bound and still not be the last; it is never empty unless it is the last.
+    /// - After a token, or after the last name of an answer given lately, the walk goes on at the Hub's own cursor. After
+    ///   any other name it restarts at the beginning and passes over what comes before: the Hub has no start-after.
+    ///
+    /// Errors: `NoSuchBucket`; `InvalidArgument` for a token that was not issued for this listing; `Unavailable` for an
+    /// unsorted listing of more than 1,000,000 entries.
+    pub async fn list_objects(
+        &self,
+        token: &Secret,
+        bucket: &BucketId,
+        operation: &ListObjects,
+    ) -> Result<ObjectPage, StorageError> {
+        let listing = Listing {
+            hub: &self.hub,
+            token,
+            scope: Scope {
+                bucket,
+                prefix: &operation.prefix,
+                delimiter: operation.delimiter.as_deref(),
+            },
+            max_entries: operation.max_entries,
+        };
+        let scope = &listing.scope;
+        let ended = match &operation.start {
+            ListStart::Beginning => listing.go_on(Position::beginning(None)).await?,
+            ListStart::Token(text) => listing.go_on(Position::from_token(text, scope)?).await?,
+            ListStart::After(name) => self.after(&listing, name).await?,
+        };
+        if let Some(position) = &ended.position {
+            self.hints.keep(scope, position);
+        }
+        Ok(ended.into_page(scope))
     }
-    let after = position.after.clone();
-    match lister.stream(position).await? {
-        Some(page) => Ok(page),
-        None => {
-            tracing::warn!(%bucket, "the hub's tree pages are not sorted; collecting the whole listing");
-            lister.collect(after).await
+
+    /// Goes on after a name: where an earlier answer ended with it, if that is still known.
+    async fn after(&self, listing: &Listing<'_>, name: &str) -> Result<Ended, StorageError> {
+        if let Some(position) = self.hints.find(&listing.scope, name) {
+            match listing.go_on(position).await {
+                Err(StorageError::InvalidArgument { .. }) => {
+                    self.hints.forget(&listing.scope, name);
+                }
+                outcome => return outcome,
+            }
+        }
+        let start = Position::beginning(Some(name.to_owned()));
+        listing.go_on(start).await
+    }
+}
+
+/// An answer, and where it ended unless it is the last.
+#[derive(Debug)]
+struct Ended {
+    entries: Vec<ListEntry>,
+    position: Option<Position>,
+}
+
+impl Ended {
+    fn into_page(self, scope: &Scope<'_>) -> ObjectPage {
+        ObjectPage {
+            entries: self.entries,
+            next: self.position.map(|position| position.to_token(scope)),
         }
     }
 }
@@ -98,15 +137,36 @@ fn can_match(prefix: &str) -> bool {
     !is_impossible
 }
 
-/// What the two ways of listing share.
-struct Lister<'a> {
+/// One request for a page.
+struct Listing<'a> {
     hub: &'a HubClient,
     token: &'a Secret,
     scope: Scope<'a>,
     max_entries: usize,
 }
 
-impl Lister<'_> {
+impl Listing<'_> {
+    /// Returns the answer that begins at a position.
+    async fn go_on(&self, position: Position) -> Result<Ended, StorageError> {
+        if self.max_entries == 0 || !can_match(self.scope.prefix) {
+            self.hub.bucket(self.token, self.scope.bucket).await?;
+            return Ok(Ended {
+                entries: Vec::new(),
+                position: None,
+            });
+        }
+        if position.is_unsorted {
+            return self.collect(position.after).await;
+        }
+        let after = position.after.clone();
+        if let Some(ended) = self.stream(position).await? {
+            return Ok(ended);
+        }
+        let bucket = self.scope.bucket;
+        tracing::warn!(%bucket, "the hub's tree pages are not sorted; collecting the whole listing");
+        self.collect(after).await
+    }
+
     fn query(&self, limit: usize) -> TreeQuery {
         TreeQuery {
             prefix: self.scope.prefix.to_owned(),
@@ -116,7 +176,7 @@ impl Lister<'_> {
     }
 
     /// Goes on from a position as far as the answer reaches; `None` if the Hub's pages are not sorted.
-    async fn stream(&self, position: Position) -> Result<Option<ObjectPage>, StorageError> {
+    async fn stream(&self, position: Position) -> Result<Option<Ended>, StorageError> {
         let (hub, token, bucket) = (self.hub, self.token, self.scope.bucket);
         let is_from_client = position.cursor.is_some();
         let mut walk = Walk::new(self.scope, position, self.max_entries);
@@ -133,14 +193,14 @@ impl Lister<'_> {
             let markers = hub.paths_info(token, bucket, &wanted).await?;
             match walk.take(page, markers) {
                 Step::More => {}
-                Step::Done(page) => return Ok(Some(page)),
+                Step::Done(ended) => return Ok(Some(ended)),
                 Step::OutOfOrder => return Ok(None),
             }
         }
     }
 
     /// Reads the whole listing and returns the first entries after `after`.
-    async fn collect(&self, after: Option<String>) -> Result<ObjectPage, StorageError> {
+    async fn collect(&self, after: Option<String>) -> Result<Ended, StorageError> {
         let mut smallest = Smallest::new(self.scope, after, self.max_entries);
         let query = self.query(unsorted::PAGE_LIMIT);
         let mut cursor: Option<String> = None;
@@ -152,7 +212,7 @@ impl Lister<'_> {
             smallest.take(page.entries)?;
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(smallest.into_page());
+                return Ok(smallest.finish());
             }
         }
     }
@@ -162,7 +222,7 @@ impl Lister<'_> {
 mod tests {
     use super::*;
     use crate::provider::hub::fake::{FakeHub, Reply, bucket_id, token};
-    use crate::storage::{BucketName, ListEntry};
+    use crate::storage::BucketName;
 
     fn operation(prefix: &str, delimiter: Option<&str>, max_entries: usize) -> ListObjects {
         ListObjects {
@@ -200,10 +260,12 @@ mod tests {
             files(&["e"]),
         ])
         .await;
+        let lister = Lister::new(hub);
         let mut seen = Vec::new();
         let mut operation = operation("", None, 2);
         loop {
-            let page = list_objects(&hub, &token(), &bucket_id(), &operation)
+            let page = lister
+                .list_objects(&token(), &bucket_id(), &operation)
                 .await
                 .unwrap();
             seen.extend(names(&page).into_iter().map(str::to_owned));
@@ -234,7 +296,9 @@ mod tests {
             Reply::json(200, &marker),
         ])
         .await;
-        let page = list_objects(&hub, &token(), &bucket_id(), &operation("", None, 100))
+        let lister = Lister::new(hub);
+        let page = lister
+            .list_objects(&token(), &bucket_id(), &operation("", None, 100))
             .await
             .unwrap();
         assert_eq!(names(&page), ["d/", "d/ x", "d/!", "d/-", "d/a"]);
@@ -253,13 +317,16 @@ mod tests {
             files(&["e", "d"]),
         ])
         .await;
+        let lister = Lister::new(hub);
         let mut operation = operation("", None, 3);
-        let page = list_objects(&hub, &token(), &bucket_id(), &operation)
+        let page = lister
+            .list_objects(&token(), &bucket_id(), &operation)
             .await
             .unwrap();
         assert_eq!(names(&page), ["a", "b", "c"]);
         operation.start = ListStart::Token(page.next.unwrap());
-        let page = list_objects(&hub, &token(), &bucket_id(), &operation)
+        let page = lister
+            .list_objects(&token(), &bucket_id(), &operation)
             .await
             .unwrap();
         assert_eq!(names(&page), ["d", "e"]);
@@ -273,10 +340,15 @@ mod tests {
             let found = serde_json::json!({"id": "me/data"});
             let (hub, fake) =
                 FakeHub::start(vec![Reply::json(200, &found), Reply::empty(404)]).await;
+            let lister = Lister::new(hub);
             let operation = operation(prefix, None, max_entries);
-            let page = list_objects(&hub, &token(), &bucket_id(), &operation).await;
+            let page = lister
+                .list_objects(&token(), &bucket_id(), &operation)
+                .await;
             assert!(page.unwrap().entries.is_empty());
-            let missing = list_objects(&hub, &token(), &bucket_id(), &operation).await;
+            let missing = lister
+                .list_objects(&token(), &bucket_id(), &operation)
+                .await;
             assert_eq!(missing.unwrap_err().outcome(), "no_such_bucket");
             assert_eq!(fake.lines(), ["GET /api/buckets/me/data"; 2]);
         }
@@ -289,14 +361,18 @@ mod tests {
             Reply::empty(400),
         ])
         .await;
+        let lister = Lister::new(hub);
         let mut operation = operation("", None, 1);
-        let page = list_objects(&hub, &token(), &bucket_id(), &operation)
+        let page = lister
+            .list_objects(&token(), &bucket_id(), &operation)
             .await
             .unwrap();
         let issued = page.next.unwrap();
         for odd in ["", "x", "AAAA", &issued[1..], &format!("{issued}A")] {
             operation.start = ListStart::Token(odd.to_owned());
-            let refused = list_objects(&hub, &token(), &bucket_id(), &operation).await;
+            let refused = lister
+                .list_objects(&token(), &bucket_id(), &operation)
+                .await;
             assert!(
                 matches!(
                     refused,
@@ -310,7 +386,40 @@ mod tests {
         }
         assert_eq!(fake.asked().len(), 1);
         operation.start = ListStart::Token(issued);
-        let refused = list_objects(&hub, &token(), &bucket_id(), &operation).await;
+        let refused = lister
+            .list_objects(&token(), &bucket_id(), &operation)
+            .await;
         assert_eq!(refused.unwrap_err().outcome(), "invalid_argument");
+    }
+
+    #[tokio::test]
+    async fn going_on_after_the_last_name_continues_where_the_answer_ended() {
+        let (hub, fake) = FakeHub::start(vec![
+            files(&["a"]).header("link", next("2")),
+            files(&["b"]).header("link", next("3")),
+            Reply::empty(400),
+            files(&["a", "b", "c"]),
+        ])
+        .await;
+        let lister = Lister::new(hub);
+        let mut operation = operation("", None, 1);
+        for (after, expected) in [(None, "a"), (Some("a"), "b"), (Some("b"), "c")] {
+            if let Some(after) = after {
+                operation.start = ListStart::After(after.into());
+            }
+            let page = lister
+                .list_objects(&token(), &bucket_id(), &operation)
+                .await;
+            assert_eq!(names(&page.unwrap()), [expected]);
+        }
+        assert_eq!(
+            fake.lines()[1..],
+            [
+                "GET /api/buckets/me/data/tree?recursive=true&limit=1&cursor=2",
+                // The Hub does not know this cursor any more, so the walk restarts.
+                "GET /api/buckets/me/data/tree?recursive=true&limit=1&cursor=3",
+                "GET /api/buckets/me/data/tree?recursive=true&limit=1000"
+            ]
+        );
     }
 }

@@ -108,12 +108,15 @@ impl Simulation {
                 }
             };
             assert!(answer.entries.len() <= max_entries);
-            assert!(!answer.entries.is_empty() || answer.next.is_none());
+            assert!(!answer.entries.is_empty() || answer.position.is_none());
             listed.answers.push(answer.entries.len());
             let names = answer.entries.iter().map(|entry| entry.name().to_owned());
             listed.names.extend(names);
-            match answer.next {
-                Some(next) => position = Position::from_token(&next, &scope).unwrap(),
+            match answer.position {
+                Some(ended) => {
+                    let token = ended.to_token(&scope);
+                    position = Position::from_token(&token, &scope).unwrap();
+                }
                 None => return listed,
             }
         }

@@ -19,6 +19,21 @@ pub(super) struct Scope<'a> {
     pub(super) delimiter: Option<&'a str>,
 }
 
+impl Scope<'_> {
+    /// Adds the scope to a digest.
+    pub(super) fn write_to(&self, digest: &mut Sha256) {
+        // Neither bucket ids nor keys contain a zero byte, so the parts cannot run into each other.
+        for part in [
+            self.bucket.to_string().as_str(),
+            self.prefix,
+            self.delimiter.unwrap_or_default(),
+        ] {
+            digest.update(part);
+            digest.update([0]);
+        }
+    }
+}
+
 /// Where to go on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,15 +105,7 @@ pub(super) fn invalid() -> StorageError {
 
 fn tag(scope: &Scope<'_>, json: &[u8]) -> [u8; TAG_BYTES] {
     let mut digest = Sha256::new();
-    // Neither bucket ids nor keys contain a zero byte, so the parts cannot run into each other.
-    for part in [
-        scope.bucket.to_string().as_str(),
-        scope.prefix,
-        scope.delimiter.unwrap_or_default(),
-    ] {
-        digest.update(part);
-        digest.update([0]);
-    }
+    scope.write_to(&mut digest);
     digest.update(json);
     let mut tag = [0; TAG_BYTES];
     tag.copy_from_slice(&digest.finalize()[..TAG_BYTES]);

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::provider::hub::TreeEntry;
+use crate::provider::list::Ended;
 use crate::provider::list::item::Item;
 use crate::provider::list::selection::Selection;
 use crate::provider::list::token::{Position, Scope};
-use crate::storage::{ListEntry, ObjectPage, StorageError};
+use crate::storage::{ListEntry, StorageError};
 
 /// Entries of a tree page: as many as the Hub gives.
 pub(super) const PAGE_LIMIT: usize = 5000;
@@ -17,7 +18,6 @@ const MAX_READ: usize = 1_000_000;
 /// Keeps the first entries of a listing that comes in any order. Memory is bounded by the answer, not by the listing.
 #[derive(Debug)]
 pub(super) struct Smallest<'a> {
-    scope: Scope<'a>,
     selection: Selection<'a>,
     max_entries: usize,
     read: usize,
@@ -30,7 +30,6 @@ impl<'a> Smallest<'a> {
     pub(super) fn new(scope: Scope<'a>, after: Option<String>, max_entries: usize) -> Self {
         Self {
             selection: Selection::new(scope, after),
-            scope,
             max_entries,
             read: 0,
             kept: BTreeMap::new(),
@@ -62,23 +61,20 @@ impl<'a> Smallest<'a> {
     }
 
     /// Returns the answer.
-    pub(super) fn into_page(mut self) -> ObjectPage {
+    pub(super) fn finish(mut self) -> Ended {
         let has_more = self.kept.len() > self.max_entries;
         if has_more {
             self.kept.pop_last();
         }
         let after = self.kept.last_key_value().map(|(name, _)| name.clone());
-        let next = has_more.then(|| {
-            let position = Position {
-                after,
-                is_unsorted: true,
-                ..Position::default()
-            };
-            position.to_token(&self.scope)
+        let position = has_more.then(|| Position {
+            after,
+            is_unsorted: true,
+            ..Position::default()
         });
-        ObjectPage {
+        Ended {
             entries: self.kept.into_values().collect(),
-            next,
+            position,
         }
     }
 }
@@ -99,9 +95,9 @@ mod tests {
         let mut smallest = Smallest::new(scope, after.map(Into::into), max_entries);
         let entries = paths.iter().map(|path| TreeEntry::File(file(path)));
         smallest.take(entries.collect()).unwrap();
-        let page = smallest.into_page();
-        let names = page.entries.iter().map(|entry| entry.name().to_owned());
-        (names.collect(), page.next.is_some())
+        let ended = smallest.finish();
+        let names = ended.entries.iter().map(|entry| entry.name().to_owned());
+        (names.collect(), ended.position.is_some())
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use crate::provider::hub::{FileRecord, TreeEntry, TreePage};
+use crate::provider::list::Ended;
 use crate::provider::list::item::{Item, raw_path};
 use crate::provider::list::marker;
 use crate::provider::list::selection::Selection;
 use crate::provider::list::sequence::{OutOfOrder, Sequence};
 use crate::provider::list::token::{Position, Scope};
-use crate::storage::{ListEntry, ObjectPage};
+use crate::storage::ListEntry;
 
 /// Entries of an ordinary tree page at most: the largest answer that anybody asks for.
 const PAGE_LIMIT: usize = 1000;
@@ -28,7 +29,7 @@ pub(super) enum Step {
     /// There is room: fetch another.
     More,
     /// The answer is complete.
-    Done(ObjectPage),
+    Done(Ended),
     /// The Hub's pages are not sorted.
     OutOfOrder,
 }
@@ -197,9 +198,9 @@ impl<'a> Walk<'a> {
     }
 
     fn end(&mut self, position: Option<Position>) -> Step {
-        Step::Done(ObjectPage {
+        Step::Done(Ended {
             entries: std::mem::take(&mut self.entries),
-            next: position.map(|position| position.to_token(&self.scope)),
+            position,
         })
     }
 
