@@ -1,7 +1,7 @@
 //! Buckets as a tenant sees them.
 
 use crate::provider::hub::{BucketRecord, CreateOutcome, HubClient, TreeEntry, TreeQuery};
-use crate::storage::name::HIDDEN_PREFIX;
+use crate::provider::list::is_hidden_file;
 use crate::storage::{
     BucketCreated, BucketDeleted, BucketFound, BucketId, BucketInfo, BucketList, BucketName,
     StorageError, Tenant, Visibility,
@@ -107,7 +107,7 @@ async fn is_empty(
             .tree_page(&tenant.hub_token, bucket, &query, cursor.as_deref())
             .await?;
         let is_hidden = |entry: &TreeEntry| match entry {
-            TreeEntry::File(file) => file.path.starts_with(HIDDEN_PREFIX),
+            TreeEntry::File(file) => is_hidden_file(&file.path),
             // Directories hold files; those that are listed decide.
             TreeEntry::Directory(_) => true,
         };
@@ -217,7 +217,7 @@ mod tests {
         let (hub, fake) = FakeHub::start(vec![
             files(&[".hugbucket/meta/1"])
                 .header("link", "</x?recursive=true&cursor=2>; rel=\"next\""),
-            files(&[".hugbucket/parts/1"]),
+            files(&[".hugbucket/parts/1", ".hugbucket_keep"]),
             Reply::empty(200),
         ])
         .await;

@@ -17,8 +17,7 @@ impl Item {
     /// Reads a tree entry; `None` for hidden ones.
     pub(super) fn new(entry: TreeEntry) -> Option<Self> {
         match entry {
-            // A marker of the bucket itself would have the empty text for a key.
-            TreeEntry::File(file) if is_hidden(&file.path) || file.path == MARKER_NAME => None,
+            TreeEntry::File(file) if is_hidden_file(&file.path) => None,
             TreeEntry::File(file) => Some(Self::object(file)),
             TreeEntry::Directory(path) if is_hidden(&path) => None,
             TreeEntry::Directory(path) => Some(Self::directory(path)),
@@ -71,6 +70,11 @@ impl Item {
 pub(super) fn marked_directory(path: &str) -> Option<&str> {
     path.strip_suffix(MARKER_NAME)
         .filter(|directory| directory.ends_with('/'))
+}
+
+/// Reports whether a file never shows: hugbucket's own state, or a marker of the bucket itself, whose key would be empty.
+pub(in crate::provider) fn is_hidden_file(path: &str) -> bool {
+    is_hidden(path) || path == MARKER_NAME
 }
 
 /// Reports whether a path is hugbucket's own state.

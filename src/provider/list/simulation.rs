@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::hub::fake::bucket_id;
 use crate::provider::hub::{FileRecord, TreeEntry, TreePage};
-use crate::provider::list::HUB_DELIMITER;
 use crate::provider::list::item::file;
+use crate::provider::list::listing::HUB_DELIMITER;
 use crate::provider::list::token::{Position, Scope};
 use crate::provider::list::walk::{Step, Walk};
 

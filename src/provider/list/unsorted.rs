@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::provider::hub::TreeEntry;
-use crate::provider::list::Ended;
 use crate::provider::list::item::Item;
 use crate::provider::list::selection::Selection;
 use crate::provider::list::token::{Position, Scope};
+use crate::provider::list::walk::Ended;
 use crate::storage::{ListEntry, StorageError};
 
 /// Entries of a tree page: as many as the Hub gives.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::provider::hub::{FileRecord, TreeEntry, TreePage};
-use crate::provider::list::Ended;
 use crate::provider::list::item::{Item, raw_path};
+use crate::provider::list::listing::HUB_DELIMITER;
 use crate::provider::list::marker;
 use crate::provider::list::selection::Selection;
 use crate::provider::list::sequence::{OutOfOrder, Sequence};
@@ -22,6 +22,13 @@ const MAX_PAGES: usize = 20;
 
 /// Answers of at least this many entries may be left a quarter short rather than fetch a small page.
 const SHORT_ANSWER_FROM: usize = 100;
+
+/// An answer, and where it ended unless it is the last.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) entries: Vec<ListEntry>,
+    pub(super) position: Option<Position>,
+}
 
 /// What a page did.
 #[derive(Debug)]
@@ -72,7 +79,7 @@ impl<'a> Walk<'a> {
         let is_folding = self
             .scope
             .delimiter
-            .is_some_and(|delimiter| delimiter != super::HUB_DELIMITER);
+            .is_some_and(|delimiter| delimiter != HUB_DELIMITER);
         let is_restarting = self.position.cursor.is_none() && self.selection.after().is_some();
         if self.is_barren {
             return BARREN_PAGE_LIMIT;
