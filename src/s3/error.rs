@@ -179,7 +179,7 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
             "QuotaExceeded",
             "The storage quota of the namespace is exceeded.",
         ),
-        E::AccessDenied { reason } => return (S::FORBIDDEN, "AccessDenied", reason.clone()),
+        E::AccessDenied { reason } => return (S::FORBIDDEN, "AccessDenied", capitalised(reason)),
         E::HeadersNotSigned { .. } => (
             S::FORBIDDEN,
             "AccessDenied",
@@ -294,9 +294,13 @@ fn spaced_hex(text: &str) -> String {
 
 /// Turns a lower-case fragment into a sentence.
 fn sentence(fragment: &str) -> String {
+    format!("{}.", capitalised(fragment))
+}
+
+fn capitalised(fragment: &str) -> String {
     let mut letters = fragment.chars();
     letters.next().map_or_else(String::new, |first| {
-        format!("{}{}.", first.to_uppercase(), letters.as_str())
+        format!("{}{}", first.to_uppercase(), letters.as_str())
     })
 }
 

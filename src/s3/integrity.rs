@@ -142,10 +142,10 @@ pub(super) fn check_document(integrity: &Integrity, document: &[u8]) -> Result<b
     Ok(integrity.md5.is_some() || integrity.checksum.is_some())
 }
 
-/// Writes the checksum that was announced and found right into the answer.
-pub(super) fn write_measured(measured: &MeasuredDigests, headers: &mut HeaderMap) {
+/// Writes the checksum that was announced and found right into the answer. Returns whether there is one.
+pub(super) fn write_measured(measured: &MeasuredDigests, headers: &mut HeaderMap) -> bool {
     let Some(checksum) = measured.checksum() else {
-        return;
+        return false;
     };
     let name = match checksum.algorithm {
         ChecksumAlgorithm::Crc32 => "x-amz-checksum-crc32",
@@ -158,10 +158,7 @@ pub(super) fn write_measured(measured: &MeasuredDigests, headers: &mut HeaderMap
         HeaderName::from_static(name),
         s3_header::value(&BASE64.encode(&checksum.value)),
     );
-    headers.insert(
-        s3_header::CHECKSUM_TYPE,
-        HeaderValue::from_static("FULL_OBJECT"),
-    );
+    true
 }
 
 /// Clients that take the entity tag of a plain PUT for the body's MD5 whatever it looks like, and fail when it is not.

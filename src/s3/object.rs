@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header;
+use http::header::{self, HeaderValue};
 
 use crate::s3::body::LentBody;
 use crate::s3::exchange::Exchange;
@@ -172,7 +172,10 @@ pub(super) async fn put(
     let headers = response.headers_mut();
     headers.insert(header::ETAG, s3_header::value(&quoted(&etag)));
     headers.insert(s3_header::XET_HASH, s3_header::value(written.hash.as_str()));
-    integrity::write_measured(&measured, headers);
+    if integrity::write_measured(&measured, headers) {
+        let full = HeaderValue::from_static("FULL_OBJECT");
+        headers.insert(s3_header::CHECKSUM_TYPE, full);
+    }
     Ok(response)
 }
 

@@ -1,0 +1,9 @@
+//! The S3 listener as it is on the wire: requests written byte by byte to the whole gateway, answers read byte by byte.
+#![cfg(feature = "devhub")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod address;
+mod payload;
+mod refusal;
+mod stand;
+mod wire;

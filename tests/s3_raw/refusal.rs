@@ -1,0 +1,130 @@
+//! Refusals: who is let in, what is never taken for something else, and how a connection goes on afterwards.
+
+use std::time::{Duration, SystemTime};
+
+use crate::stand::Stand;
+use crate::wire::{Answer, Request, connect};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_refused_with_what_they_need_to_know() {
+    let stand = Stand::start().await;
+    let answer = Request::new("GET", "/bucket")
+        .unsigned(&stand)
+        .send(&stand)
+        .await;
+    assert_eq!(answer.verdict(), (403, "AccessDenied"));
+
+    let answer = Request::new("GET", "/bucket/k")
+        .secret("wrong")
+        .signed(&stand)
+        .send(&stand)
+        .await;
+    assert_eq!(answer.verdict(), (403, "SignatureDoesNotMatch"));
+    assert!(
+        answer
+            .element("CanonicalRequest")
+            .starts_with("GET\n/bucket/k\n\nhost:")
+    );
+    assert!(
+        answer
+            .element("StringToSign")
+            .starts_with("AWS4-HMAC-SHA256\n")
+    );
+    assert!(!answer.text().contains(crate::stand::SECRET_KEY));
+
+    let early = SystemTime::now() - Duration::from_secs(16 * 60);
+    let answer = Request::new("GET", "/bucket/k")
+        .at(early)
+        .signed(&stand)
+        .send(&stand)
+        .await;
+    assert_eq!(answer.verdict(), (403, "RequestTimeTooSkewed"));
+    assert_eq!(answer.element("MaxAllowedSkewMilliseconds"), "900000");
+    assert!(answer.header("date").ends_with(" GMT"));
+
+    let answer = Request::new("GET", "/bucket/k")
+        .at(early)
+        .presigned(&stand)
+        .send(&stand)
+        .await;
+    assert_eq!(answer.verdict(), (403, "AccessDenied"));
+    assert_eq!(answer.element("Message"), "Request has expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_refused_before_100_continue() {
+    let stand = Stand::start().await;
+    let request = Request::new("PUT", "/bucket/k")
+        .secret("wrong")
+        .body("never sent")
+        .header("expect", "100-continue")
+        .signed(&stand);
+    let mut stream = connect(&stand).await;
+    stream.write_all(request.head.as_bytes()).await.unwrap();
+    let answer = Answer::read(&mut stream, false).await;
+    assert_eq!(answer.verdict(), (403, "SignatureDoesNotMatch"));
+    assert_eq!(answer.header("connection"), "close");
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_implemented_changes_nothing() {
+    let stand = Stand::start().await;
+    let put = Request::new("PUT", "/bucket/k")
+        .body("before")
+        .signed(&stand)
+        .send(&stand)
+        .await;
+    let etag = put.header("etag").to_owned();
+    for (method, target, header) in [
+        ("PUT", "/bucket/k?acl", ("x-amz-acl", "private")),
+        ("PUT", "/bucket/k?tagging", ("accept", "*/*")),
+        ("PUT", "/bucket/k?something-new", ("accept", "*/*")),
+        ("PUT", "/bucket/k", ("if-none-match", "*")),
+        ("PUT", "/bucket/k", ("if-match", "\"x\"")),
+        ("PUT", "/bucket/k", ("x-amz-tagging", "a=b")),
+        ("DELETE", "/bucket/k?tagging", ("accept", "*/*")),
+        ("DELETE", "/bucket/k", ("if-match", "\"x\"")),
+        ("DELETE", "/bucket?policy", ("accept", "*/*")),
+        ("PUT", "/bucket?versioning", ("accept", "*/*")),
+    ] {
+        let request = Request::new(method, target)
+            .body("<x/>")
+            .header(header.0, header.1);
+        let answer = request.signed(&stand).send(&stand).await;
+        assert_eq!(
+            answer.verdict(),
+            (501, "NotImplemented"),
+            "{method} {target}"
+        );
+        let head = Request::new("HEAD", "/bucket/k")
+            .signed(&stand)
+            .send(&stand)
+            .await;
+        assert_eq!(
+            (head.status, head.header("etag")),
+            (200, etag.as_str()),
+            "{method} {target}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_goes_on_after_errors_without_a_body() {
+    let stand = Stand::start().await;
+    let mut stream = connect(&stand).await;
+    for (method, target, status) in [
+        ("HEAD", "/bucket/absent", 404),
+        ("GET", "/bucket/absent", 404),
+        ("HEAD", "/absent", 404),
+        ("DELETE", "/bucket/absent", 204),
+        ("GET", "/bucket?list-type=2", 200),
+    ] {
+        let answer = Request::new(method, target)
+            .signed(&stand)
+            .send_over(&mut stream)
+            .await;
+        assert_eq!(answer.status, status, "{method} {target}");
+    }
+}

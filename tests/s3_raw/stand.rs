@@ -1,0 +1,108 @@
+//! The whole gateway in this process: S3 listener, stack, provider, and a development Hub behind it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hugbucket::devhub::{DevHub, DevHubConfig};
+use hugbucket::layers::auth::{CredentialStore, S3Key};
+use hugbucket::layers::{Deadlines, FileInfoLimits, RetryLimits, Scope, Tenancy};
+use hugbucket::provider::cas::CasConfig;
+use hugbucket::provider::http::HttpConfig;
+use hugbucket::provider::hub::HubConfig;
+use hugbucket::provider::{HfProvider, ProviderConfig};
+use hugbucket::s3::{self, S3Config, ServerLimits};
+use hugbucket::stack::{StackSettings, storage_stack};
+use hugbucket::storage::{Gateway, Namespace, Rights, Secret, Visibility};
+use hugbucket::telemetry::Metrics;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::wire::Request;
+
+pub(crate) const ACCESS_KEY: &str = "hugbucket/with/slashes";
+pub(crate) const SECRET_KEY: &str = "a secret";
+
+/// A gateway that ends with the test, and that has one bucket, named `bucket`.
+pub(crate) struct Stand {
+    pub(crate) address: SocketAddr,
+    _hub: DevHub,
+    _shutdown: DropGuard,
+    _dir: tempfile::TempDir,
+}
+
+impl Stand {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(S3Config::default()).await
+    }
+
+    pub(crate) async fn start_with(config: S3Config) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let token = Secret::new("hf_test");
+        let hub = DevHub::start(DevHubConfig::new(dir.path(), token.clone(), "ada"))
+            .await
+            .unwrap();
+        let metrics = Metrics::new();
+        let http = HttpConfig {
+            uses_env_proxy: false,
+            ..HttpConfig::default()
+        };
+        let provider = ProviderConfig {
+            hub: HubConfig {
+                endpoint: hub.url(),
+                http: http.clone(),
+            },
+            cas: CasConfig {
+                http,
+                ..CasConfig::default()
+            },
+            default_visibility: Visibility::Private,
+        };
+        let provider = HfProvider::new(provider, &metrics).unwrap();
+        let tenancy = Tenancy::unresolved();
+        tenancy.resolve(Scope {
+            namespace: Namespace::new("ada").unwrap(),
+            extra_namespaces: Arc::from([]),
+            hub_token: token,
+        });
+        let key = S3Key {
+            access_key_id: ACCESS_KEY.into(),
+            secret: Secret::new(SECRET_KEY),
+            rights: Rights::All,
+        };
+        let settings = StackSettings {
+            metrics: metrics.clone(),
+            max_in_flight: 0,
+            deadlines: Deadlines::default(),
+            credentials: Arc::new(ArcSwap::from_pointee(CredentialStore::new([key], []))),
+            tenancy,
+            file_info: FileInfoLimits::default(),
+            retry: RetryLimits::default(),
+        };
+        let gateway = Gateway::new(storage_stack(settings, provider));
+        let router = s3::router(gateway, config, metrics);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        tokio::spawn(s3::serve(
+            listener,
+            router,
+            ServerLimits::default(),
+            shutdown.clone(),
+        ));
+        let stand = Self {
+            address,
+            _shutdown: shutdown.drop_guard(),
+            _hub: hub,
+            _dir: dir,
+        };
+        let made = Request::new("PUT", "/bucket")
+            .body("")
+            .signed(&stand)
+            .send(&stand)
+            .await;
+        assert_eq!(made.status, 200, "{}", made.text());
+        stand
+    }
+}
