@@ -13,7 +13,8 @@ pub(super) const LEAST_BYTES: u32 = 2 << 20;
 const SMALL_WINDOW: u64 = 8 * MIB;
 const LARGE_WINDOW: u64 = 16 * MIB;
 /// Waiting longer than this for the bytes of one window means that a single connection to the storage is too slow, or too
-/// far away, for this reader: 8 MiB in 80 ms are 100 MiB/s.
+/// far away, for this reader: 8 MiB in 80 ms are 100 MiB/s. Where several streams share a core, each waits for its turn as
+/// well, which looking ahead cannot change: they are given so many times as long.
 const STARVING: Duration = Duration::from_millis(80);
 
 /// The look-ahead of one stream.
@@ -55,9 +56,11 @@ impl Depth {
         self.waited += time;
     }
 
-    /// Notes that a window was read to its end; looks further ahead from now on if the reader starved.
-    pub(super) fn window_read(&mut self) {
-        if self.waited > STARVING && self.step + 1 < STEPS.len() {
+    /// Notes that a window was read to its end, with so many streams at work on each core; looks further ahead from now on
+    /// if the reader starved.
+    pub(super) fn window_read(&mut self, streams_per_core: u32) {
+        let patience = STARVING * streams_per_core.max(1);
+        if self.waited > patience && self.step + 1 < STEPS.len() {
             self.step += 1;
         }
         self.waited = Duration::ZERO;
@@ -73,7 +76,17 @@ mod tests {
         let mut depth = Depth::default();
         for (waited_ms, ahead) in [(80, 2), (81, 16), (0, 16), (500, 64), (500, 64)] {
             depth.waited(Duration::from_millis(waited_ms));
-            depth.window_read();
+            depth.window_read(0);
+            assert_eq!(depth.ahead_bytes(), ahead * MIB);
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_core_is_not_starving() {
+        let mut depth = Depth::default();
+        for (waited_ms, ahead) in [(320, 2), (321, 16)] {
+            depth.waited(Duration::from_millis(waited_ms));
+            depth.window_read(4);
             assert_eq!(depth.ahead_bytes(), ahead * MIB);
         }
     }

@@ -30,9 +30,16 @@ pub struct FileRef {
 #[derive(Debug)]
 pub(in crate::provider::cas) struct DownloadState {
     budget: Arc<Semaphore>,
+    /// Counts the streams that are open: each holds a clone.
+    streams: Arc<()>,
+    cores: usize,
     /// Small segments on their way.
     pub(super) flights: SingleFlight<SegmentKey, Arc<[Bytes]>, Fault>,
 }
+
+/// Counts as an open stream for as long as it lives.
+#[derive(Debug)]
+pub(super) struct OpenStream(#[expect(dead_code, reason = "it is counted")] Arc<()>);
 
 /// A run of chunks of a xorb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,11 +104,24 @@ impl DownloadState {
     pub(in crate::provider::cas) fn new(lookahead_max_bytes: u64) -> Self {
         let permits = usize::try_from(lookahead_max_bytes).unwrap_or(usize::MAX);
         Self {
+            streams: Arc::default(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
             budget: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             flights: SingleFlight::new(Fault::Final(StorageError::internal(
                 "a xorb fetch was lost",
             ))),
         }
+    }
+
+    /// Counts a stream.
+    pub(super) fn open_stream(&self) -> OpenStream {
+        OpenStream(self.streams.clone())
+    }
+
+    /// Returns how many open streams share a core, rounded down.
+    pub(super) fn streams_per_core(&self) -> u32 {
+        let streams = Arc::strong_count(&self.streams) - 1;
+        u32::try_from(streams / self.cores).unwrap_or(u32::MAX)
     }
 
     /// Takes a part of the look-ahead budget, if there is enough of it now.

@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use crate::provider::cas::download::buffer::{self, Source};
 use crate::provider::cas::download::depth::{Depth, LEAST_BYTES};
+use crate::provider::cas::download::open::OpenStream;
 use crate::provider::cas::download::verifier::Verifier;
 use crate::provider::cas::download::window::{Delivered, Request, Window};
 use crate::provider::cas::plan::Plan;
@@ -37,6 +38,7 @@ pub(super) struct Reader {
     /// Present if the file is read as a whole and hashed.
     verifier: Option<Verifier>,
     plans: Vec<Arc<Plan>>,
+    _open: OpenStream,
 }
 
 /// A window under way.
@@ -52,6 +54,7 @@ impl Reader {
     pub(super) fn new(request: Request, span: ResolvedRange) -> Self {
         Self {
             verifier: request.is_verified.then(|| Verifier::new(request.file)),
+            _open: request.shared.download.open_stream(),
             request: Arc::new(request),
             running: VecDeque::new(),
             depth: Depth::default(),
@@ -129,7 +132,8 @@ impl Reader {
             verifier.add(&delivered.chunks);
             self.plans.extend(delivered.plans);
         }
-        self.depth.window_read();
+        let download = &self.request.shared.download;
+        self.depth.window_read(download.streams_per_core());
         Ok(())
     }
 
