@@ -18,6 +18,12 @@ use crate::storage::{BucketId, StorageError};
 /// Chunks of this upload that are remembered for deduplication within it: about 16 GiB of content.
 const MAX_OWN_CHUNKS: usize = 256 << 10;
 
+/// Size of the first xorb of an upload; the following ones double up to what the budget allows.
+///
+/// A xorb leaves once it is complete, so one as large as the body would leave only after the body's last byte. This way three
+/// quarters of a 64 MiB body are on their way by then, and a long one still ends up in xorbs of full size.
+const FIRST_CUT: usize = 16 << 20;
+
 /// A sealed xorb with what it occupies of the ingest budget.
 #[derive(Debug)]
 pub(super) struct ReadyXorb {
@@ -191,10 +197,16 @@ impl Assembler {
         if self.own.len() < MAX_OWN_CHUNKS {
             self.own.entry(chunk.hash).or_insert((ordinal, index));
         }
-        if self.open.raw_bytes() >= self.budget.cut_bytes() {
+        if self.open.raw_bytes() >= self.cut_bytes() {
             self.seal();
         }
         Ok(())
+    }
+
+    fn cut_bytes(&self) -> usize {
+        // Two doublings suffice: the budget's largest cut is below 64 MiB.
+        let ramp = FIRST_CUT << self.sealed.len().min(2);
+        ramp.min(self.budget.cut_bytes())
     }
 
     fn seal(&mut self) {

@@ -59,7 +59,8 @@ impl CasClient {
     /// # Behaviour
     /// - The body is taken as fast as the ingest budget and the CAS allow; memory is bounded however long it is.
     /// - Nothing is registered. If the body ends with an error, that error is returned, and what was sent is unreferenced.
-    /// - A body below 63 MiB takes one xorb call, or none if all its chunks are known.
+    /// - A body below 16 MiB takes one xorb, or none if all its chunks are known. Xorbs of longer ones leave as they fill, and
+    ///   grow from 16 to 63 MiB.
     /// - Dropping the future stops everything.
     ///
     /// Errors: the body's own; [`StorageError::Unavailable`], [`StorageError::RateLimited`], or

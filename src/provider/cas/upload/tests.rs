@@ -203,6 +203,15 @@ async fn xorbs_leave_while_the_body_still_arrives() {
 }
 
 #[tokio::test]
+async fn xorbs_grow_so_that_little_is_left_to_send_at_the_end() {
+    let fake = Fake::start(ROOMY).await;
+    fake.put(&noise(60 * MIB, 1)).await;
+    let mut lens: Vec<_> = fake.cas().xorb_lens.iter().map(|len| len / MIB).collect();
+    lens.sort_unstable();
+    assert_eq!(lens, [11, 16, 32]);
+}
+
+#[tokio::test]
 async fn two_hundred_slow_puts_finish_on_a_budget_of_eight_mebibytes() {
     let fake = Fake::start(8 << 20).await;
     let puts = (0..200_u64).map(|seed| {
