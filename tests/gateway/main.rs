@@ -8,6 +8,7 @@ mod faults;
 mod frugal;
 mod multipart;
 mod objects;
+mod operate;
 mod stand;
 #[path = "../bench/xet.rs"]
 mod xet;

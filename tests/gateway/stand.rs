@@ -133,6 +133,22 @@ impl Gateway {
         self.child.wait().unwrap();
     }
 
+    /// Asks the process to end as an orchestrator does (SIGTERM), and returns its exit code.
+    pub(crate) async fn terminate(&mut self) -> Option<i32> {
+        let asked = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
+        assert!(asked.success());
+        let mut look = tokio::time::interval(Duration::from_millis(2));
+        loop {
+            look.tick().await;
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+        }
+    }
+
     /// Returns the id of the process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
