@@ -25,7 +25,7 @@ use crate::s3::params::Params;
 use crate::s3::route::{BucketAction, ObjectAction, Route};
 use crate::s3::target::Target;
 use crate::s3::{bucket, copy, cors, delete, edge, list, multipart, object};
-use crate::storage::{Gateway, Protocol, RequestContext};
+use crate::storage::Gateway;
 use crate::telemetry::Metrics;
 
 /// Everything that all requests share.
@@ -112,13 +112,12 @@ impl Adapter {
         let params = Params::parse(head.uri.query())?;
         let target = Target::locate(exchange::host(head), head.uri.path(), &self.config.domains)?;
         note.target(&target);
-        let route = Route::choose(&head.method, target, &params, &head.headers)?;
+        let headers = exchange::all_headers(&head.headers, &params);
+        let route = Route::choose(&head.method, target, &params, &headers)?;
         note.operation = route.name();
-        let context = head.extensions.get::<RequestContext>().cloned();
-        let context = context.unwrap_or_else(|| RequestContext::new(Protocol::S3, None));
         let gateway = self.gateway.clone();
         let config = Arc::clone(&self.config);
-        let exchange = Exchange::read(head, body, params, context, gateway, config)?;
+        let exchange = Exchange::read(head, headers, body, params, gateway, config)?;
         dispatch(route, exchange).await
     }
 }
@@ -312,5 +311,15 @@ mod tests {
         let call = stage.only_call();
         assert_eq!(call.operation.bucket().map(BucketName::as_str), Some("s3"));
         assert_eq!(call.operation.key().map(ObjectKey::as_str), Some("b/k"));
+    }
+
+    #[tokio::test]
+    async fn a_copy_source_in_the_query_makes_a_copy() {
+        let stage = Stage::new();
+        let answer = stage
+            .ask("PUT /b/k?x-amz-copy-source=%2Fb%2Fother", &[])
+            .await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(stage.only_call().operation.name(), "CopyObject");
     }
 }

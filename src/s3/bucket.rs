@@ -11,12 +11,12 @@ use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, iso_date};
 use crate::s3::params::Params;
 use crate::s3::stub::Stub;
-use crate::s3::unsupported;
 use crate::s3::xml::Document;
 use crate::s3::xml_reader::Element;
+use crate::s3::{integrity, unsupported};
 use crate::storage::{
     BucketInfo, BucketName, CreateBucket, DeleteBucket, HeadBucket, HeadObject, ListBuckets,
-    ObjectKey, ReadConditions,
+    ObjectKey, ReadConditions, Visibility,
 };
 
 /// The most buckets on a page. Source: AWS, "ListBuckets".
@@ -114,8 +114,9 @@ impl BucketPage {
 pub(super) async fn create(exchange: Exchange, bucket: BucketName) -> Result<Response, Fault> {
     bucket.check_for_creation()?;
     let visibility = unsupported::visibility_of_new_bucket(&exchange.headers)?;
+    let announced = integrity::announced(&exchange.headers)?;
     let (caller, document) = exchange
-        .read_document(MAX_CONFIGURATION_BYTES, false)
+        .read_document(MAX_CONFIGURATION_BYTES, announced)
         .await?;
     check_configuration(&document)?;
     let location = format!("/{bucket}");
@@ -185,8 +186,8 @@ pub(super) async fn stub(
     bucket: BucketName,
     stub: Stub,
 ) -> Result<Response, Fault> {
-    exchange.caller.call(HeadBucket { bucket }).await?;
-    stub.answer()
+    let found = exchange.caller.call(HeadBucket { bucket }).await?;
+    stub.answer(found.info.visibility)
 }
 
 /// `GET /bucket/key?acl` and its like
@@ -205,7 +206,7 @@ pub(super) async fn object_stub(
             conditions,
         })
         .await?;
-    stub.answer()
+    stub.answer(Visibility::Private)
 }
 
 #[cfg(test)]
@@ -213,7 +214,7 @@ mod tests {
     use super::*;
     use crate::s3::S3Config;
     use crate::s3::testing::{Stage, ordinary};
-    use crate::storage::{AnyOperation, StorageError, Visibility};
+    use crate::storage::{AnyOperation, StorageError};
 
     fn buckets(names: &[&str]) -> Vec<BucketInfo> {
         let bucket = |name: &&str| BucketInfo {

@@ -2,11 +2,12 @@
 
 use axum::response::{IntoResponse, Response};
 
-use crate::s3::condition;
 use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
 use crate::s3::xml::Document;
 use crate::s3::xml_reader::Element;
+use crate::s3::{condition, integrity};
+use crate::sigv4::ContentSha256;
 use crate::storage::{BucketName, DeleteObjects, ObjectKey};
 
 /// The most keys in one request. Source: AWS, "DeleteObjects".
@@ -21,7 +22,18 @@ pub(super) async fn delete_objects(
     bucket: BucketName,
 ) -> Result<Response, Fault> {
     condition::refuse_on_write(&exchange.headers)?;
-    let (caller, document) = exchange.read_document(MAX_DOCUMENT_BYTES, true).await?;
+    let announced = integrity::announced(&exchange.headers)?;
+    let is_vouched_for = announced.md5.is_some()
+        || announced.checksum.is_some()
+        || matches!(exchange.signed_payload(), ContentSha256::Digest(_));
+    if !is_vouched_for {
+        return Err(Fault::invalid_request(
+            "Missing required header for this request: Content-MD5",
+        ));
+    }
+    let (caller, document) = exchange
+        .read_document(MAX_DOCUMENT_BYTES, announced)
+        .await?;
     let batch = Batch::parse(&document)?;
     // Keys that cannot exist never travel; the others do even if none is left, for the stack judges who asks.
     let keys = batch

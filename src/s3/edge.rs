@@ -1,11 +1,11 @@
 //! What every request and every answer gets, whatever happens in between: an id, the standing headers, a rendered refusal,
 //! and its line in the access log.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -15,6 +15,7 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 use crate::s3::access_log::{Line, Note};
 use crate::s3::adapter::Adapter;
 use crate::s3::config::TrustedProxies;
+use crate::s3::exchange::connected_peer;
 use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, text};
 use crate::storage::{Protocol, RequestContext};
@@ -71,8 +72,7 @@ fn context(
     extensions: &Extensions,
     trusted: &TrustedProxies,
 ) -> RequestContext {
-    let connected = extensions.get::<ConnectInfo<SocketAddr>>();
-    let direct = connected.map(|ConnectInfo(address)| address.ip());
+    let direct = connected_peer(extensions);
     let peer = if trusted.include(direct) {
         forwarded_for(headers).or(direct)
     } else {
@@ -157,6 +157,10 @@ pub(super) fn check_header_size(headers: &HeaderMap, limit_bytes: usize) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use axum::extract::ConnectInfo;
+
     use super::*;
 
     fn context_of(id: &'static str, forwarded: &str, trusted: &TrustedProxies) -> RequestContext {

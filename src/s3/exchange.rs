@@ -1,11 +1,13 @@
 //! One request on its way through the adapter: what was received, and the caller on whose behalf the stack is asked.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Version, header};
 
 use crate::s3::body::{self, LentBody, Reclaim};
 use crate::s3::config::S3Config;
@@ -14,7 +16,9 @@ use crate::s3::header::text;
 use crate::s3::integrity;
 use crate::s3::params::Params;
 use crate::sigv4::{ClaimOptions, ContentSha256, claim, verify_document};
-use crate::storage::{Credentials, Gateway, Operation, RequestContext, StorageError};
+use crate::storage::{
+    Credentials, Gateway, Integrity, Operation, Protocol, RequestContext, StorageError,
+};
 
 /// A request that was read but not judged.
 #[derive(Debug)]
@@ -60,24 +64,28 @@ impl Caller {
 }
 
 impl Exchange {
-    /// Reads a request's head.
+    /// Reads a request's head; `headers` are those of [`all_headers`].
     ///
     /// Errors: whatever is wrong with the signature's form, InvalidURI. The body is not touched.
     pub(super) fn read(
         head: &Parts,
+        headers: HeaderMap,
         body: LentBody,
         params: Params,
-        context: RequestContext,
         gateway: Gateway,
         config: Arc<S3Config>,
     ) -> Result<Self, Fault> {
-        let is_trusted = config.trusted_proxies.include(context.peer);
+        let context = head.extensions.get::<RequestContext>().cloned();
+        let context = context.unwrap_or_else(|| RequestContext::new(Protocol::S3, None));
+        // Not the peer of the context, which may be the client that a proxy names.
+        let is_trusted = config
+            .trusted_proxies
+            .include(connected_peer(&head.extensions));
         let options = ClaimOptions {
             trusts_forwarded_host: is_trusted,
             repairs_accept_encoding: is_trusted,
         };
         let credentials = claim(head, options).map_err(StorageError::from)?.into();
-        let headers = with_hoisted(&head.headers, &params);
         let origin = origin(head, is_trusted);
         Ok(Self {
             caller: Caller {
@@ -111,33 +119,28 @@ impl Exchange {
         body::check_length(decoded_length, &self.headers, self.version, limit_bytes)
     }
 
-    /// Reads a document whole and checks it against everything that was signed and announced of it.
+    /// Reads a document whole and checks it against what was signed and announced of it.
     ///
-    /// Returns the caller and the document. Errors: as [`LentBody::read_document`], InvalidDigest, BadDigest,
-    /// XAmzContentSHA256Mismatch, and InvalidRequest where `needs_digest` and nothing vouches for the document.
+    /// Returns the caller and the document. Errors: as [`LentBody::read_document`], BadDigest, XAmzContentSHA256Mismatch.
     pub(super) async fn read_document(
         self,
         limit_bytes: usize,
-        needs_digest: bool,
+        announced: Integrity,
     ) -> Result<(Caller, Bytes), Fault> {
-        let announced = integrity::announced(&self.headers)?;
-        let signed = match &self.caller.credentials {
-            Credentials::SigV4(evidence) => evidence.content_sha256,
-            Credentials::Anonymous | Credentials::Password { .. } => ContentSha256::Unsigned,
-        };
-        let has_digest = announced.md5.is_some()
-            || announced.checksum.is_some()
-            || matches!(signed, ContentSha256::Digest(_));
-        if needs_digest && !has_digest {
-            return Err(Fault::invalid_request(
-                "Missing required header for this request: Content-MD5",
-            ));
-        }
+        let signed = self.signed_payload();
         let patience = self.config.document_timeout;
         let document = self.body.read_document(limit_bytes, patience).await?;
         verify_document(signed, &document).map_err(StorageError::from)?;
         integrity::check_document(&announced, &document)?;
         Ok((self.caller, document))
+    }
+
+    /// Returns what the signature says of the payload.
+    pub(super) fn signed_payload(&self) -> ContentSha256 {
+        match &self.caller.credentials {
+            Credentials::SigV4(evidence) => evidence.content_sha256,
+            Credentials::Anonymous | Credentials::Password { .. } => ContentSha256::Unsigned,
+        }
     }
 }
 
@@ -146,11 +149,17 @@ pub(super) fn lend_body(head: &Parts, body: Body) -> (LentBody, Reclaim) {
     body::lend(body, &head.headers, head.version)
 }
 
-/// Adds the `x-amz-*` parameters of a presigned URL to the headers: the JavaScript SDK moves headers there (`x-amz-acl`,
-/// `x-amz-meta-*`), and S3 reads them as such. A header that was sent as one wins.
+/// Returns the address at the other end of the connection: the client, or the nearest proxy.
+pub(super) fn connected_peer(extensions: &Extensions) -> Option<IpAddr> {
+    let ConnectInfo(address) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(address.ip())
+}
+
+/// Returns the headers with the `x-amz-*` parameters of a presigned URL among them: the JavaScript SDK moves headers there
+/// (`x-amz-acl`, `x-amz-meta-*`), and S3 reads them as such. A header that was sent as one wins.
 ///
 /// Checksums stay out: SDKs put that of an empty body there, since they do not know the body yet.
-fn with_hoisted(headers: &HeaderMap, params: &Params) -> HeaderMap {
+pub(super) fn all_headers(headers: &HeaderMap, params: &Params) -> HeaderMap {
     let mut all = headers.clone();
     for (name, value) in params.iter() {
         let name = name.to_ascii_lowercase();
@@ -216,7 +225,7 @@ mod tests {
         .unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-meta-b", HeaderValue::from_static("sent"));
-        let all = with_hoisted(&headers, &params);
+        let all = all_headers(&headers, &params);
         assert_eq!(all["x-amz-acl"], "private");
         assert_eq!(all["x-amz-meta-a"], "1");
         assert_eq!(all["x-amz-meta-b"], "sent");

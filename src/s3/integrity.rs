@@ -116,10 +116,26 @@ fn trailer_algorithm(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, F
     }
 }
 
-/// Checks a document, which was read whole, against what was announced of it. Returns whether anything was.
+/// Reads what is announced about the document of a completion: Content-MD5. A checksum there is that of the whole object.
+///
+/// Errors: InvalidDigest; NotImplemented for a checksum of the object, which must not be ignored.
+pub(super) fn announced_of_completion(headers: &HeaderMap) -> Result<Integrity, Fault> {
+    let is_value = |name: &&HeaderName| {
+        name.as_str().starts_with(CHECKSUM_PREFIX) && !NOT_VALUES.contains(&name.as_str())
+    };
+    match headers.keys().find(is_value) {
+        Some(name) => Err(Fault::header_not_implemented(name.as_str())),
+        None => Ok(Integrity {
+            md5: content_md5(headers)?,
+            ..Integrity::default()
+        }),
+    }
+}
+
+/// Checks a document, which was read whole, against what was announced of it.
 ///
 /// Errors: BadDigest; NotImplemented for a checksum in a trailer, which documents do not have.
-pub(super) fn check_document(integrity: &Integrity, document: &[u8]) -> Result<bool, Fault> {
+pub(super) fn check_document(integrity: &Integrity, document: &[u8]) -> Result<(), Fault> {
     if let Some(announced) = integrity.md5
         && announced != <[u8; 16]>::from(Md5::digest(document))
     {
@@ -139,7 +155,7 @@ pub(super) fn check_document(integrity: &Integrity, document: &[u8]) -> Result<b
             return Err(Fault::header_not_implemented("x-amz-trailer"));
         }
     }
-    Ok(integrity.md5.is_some() || integrity.checksum.is_some())
+    Ok(())
 }
 
 /// Writes the checksum that was announced and found right into the answer. Returns whether there is one.
@@ -205,7 +221,7 @@ mod tests {
             hex::encode(integrity.md5.unwrap()),
             "25f9e794323b453885f5181f1b624d0b"
         );
-        assert!(check_document(&integrity, b"123456789").unwrap());
+        assert!(check_document(&integrity, b"123456789").is_ok());
         assert_eq!(
             check_document(&integrity, b"12345678").unwrap_err().code,
             "BadDigest"
@@ -222,7 +238,7 @@ mod tests {
         ])
         .unwrap();
         assert!(matches!(java.checksum, Some(ExpectedChecksum::Known(_))));
-        assert!(!check_document(&read(&[]).unwrap(), b"").unwrap());
+        assert!(check_document(&read(&[]).unwrap(), b"").is_ok());
     }
 
     #[test]
@@ -254,6 +270,28 @@ mod tests {
         ] {
             assert_eq!(read(lines).unwrap_err(), answer, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_checksum_of_a_completion_is_not_that_of_its_document() {
+        let announced = |lines| {
+            let announced = announced_of_completion(&headers(lines));
+            announced
+                .map(|integrity| integrity.md5.is_some())
+                .map_err(|fault| fault.code)
+        };
+        assert_eq!(
+            announced(&[("content-md5", "JfnnlDI7RTiF9RgfG2JNCw==")]),
+            Ok(true)
+        );
+        assert_eq!(
+            announced(&[("x-amz-checksum-type", "COMPOSITE")]),
+            Ok(false)
+        );
+        assert_eq!(
+            announced(&[("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=")]),
+            Err("NotImplemented")
+        );
     }
 
     #[test]

@@ -90,7 +90,10 @@ pub(super) async fn complete(
     let upload_id = upload_id(&exchange.params)?;
     let finish = Finish::of(&exchange);
     let location = format!("{}{}", exchange.origin, exchange.path);
-    let (caller, document) = exchange.read_document(MAX_COMPLETION_BYTES, false).await?;
+    let announced = integrity::announced_of_completion(&exchange.headers)?;
+    let (caller, document) = exchange
+        .read_document(MAX_COMPLETION_BYTES, announced)
+        .await?;
     let operation = CompleteUpload {
         bucket: bucket.clone(),
         key: key.clone(),

@@ -12,7 +12,7 @@ use crate::s3::header::{self as s3_header, quoted, text as header_text};
 use crate::s3::{condition, integrity, metadata, unsupported};
 use crate::storage::{
     BucketName, ByteRange, DeleteObject, GetObject, HeadObject, Integrity, ObjectInfo, ObjectKey,
-    Payload, PutObject, ResolvedRange,
+    PartNumber, Payload, PutObject, ResolvedRange,
 };
 
 /// The largest object: 5 TiB. Source: AWS, "Amazon S3 multipart upload limits". More than S3 takes in one PUT, since
@@ -84,7 +84,8 @@ enum Wanted {
 }
 
 impl Wanted {
-    /// Errors: InvalidPartNumber for parts beyond the first, InvalidRequest for a part and a range at once.
+    /// Errors: InvalidPartNumber for parts beyond the first, InvalidArgument for what is no part number, InvalidRequest for
+    /// a part and a range at once.
     fn read(exchange: &Exchange) -> Result<Self, Fault> {
         let range = condition::range(&exchange.headers);
         match (exchange.params.count("partNumber")?, range) {
@@ -94,13 +95,17 @@ impl Wanted {
             (Some(_), Some(_)) => Err(Fault::invalid_request(
                 "Cannot specify both Range header and partNumber query parameter",
             )),
-            (Some(number), None) => Err(Fault::new(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                "InvalidPartNumber",
-                "The requested partnumber is not satisfiable",
-            )
-            .with("PartNumberRequested", number.to_string())),
+            (Some(number), None) => Err(Self::missing_part(PartNumber::new(number)?)),
         }
+    }
+
+    fn missing_part(number: PartNumber) -> Fault {
+        Fault::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "InvalidPartNumber",
+            "The requested partnumber is not satisfiable",
+        )
+        .with("PartNumberRequested", number.get().to_string())
     }
 
     fn range(&self) -> Option<ByteRange> {

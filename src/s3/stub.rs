@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::s3::fault::Fault;
 use crate::s3::header::OWNER_ID;
 use crate::s3::xml::Document;
+use crate::storage::Visibility;
 
 /// A sub-resource that is never set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,14 +96,14 @@ impl Stub {
         }
     }
 
-    /// Returns what S3 answers where it was never set.
+    /// Returns what S3 answers where it was never set. A public bucket's ACL lets everybody read.
     ///
     /// Errors: the sub-resource's own 404.
-    pub(super) fn answer(self) -> Result<Response, Fault> {
+    pub(super) fn answer(self, visibility: Visibility) -> Result<Response, Fault> {
         let empty = |root| Ok(Document::result(root, |_| {}).into_response());
         let absent = |code, message| Err(Fault::not_configured(code, message));
         match self {
-            Self::Acl => Ok(private_acl().into_response()),
+            Self::Acl => Ok(acl(visibility).into_response()),
             Self::Accelerate => empty("AccelerateConfiguration"),
             Self::Cors => absent(
                 "NoSuchCORSConfiguration",
@@ -161,21 +162,31 @@ impl Stub {
     }
 }
 
-/// The owner has every right, and nobody else has any: what a private bucket or object says.
-fn private_acl() -> Document {
-    const INSTANCE: [(&str, &str); 2] = [
-        ("xmlns:xsi", "http://www.w3.org/2001/XMLSchema-instance"),
-        ("xsi:type", "CanonicalUser"),
-    ];
+/// The owner has every right, and nobody else has any but to read what is public.
+fn acl(visibility: Visibility) -> Document {
     Document::result("AccessControlPolicy", |root| {
         root.element("Owner", |owner| owner.text("ID", OWNER_ID));
         root.element("AccessControlList", |list| {
-            list.element("Grant", |grant| {
-                grant.element_with("Grantee", &INSTANCE, |grantee| grantee.text("ID", OWNER_ID));
-                grant.text("Permission", "FULL_CONTROL");
-            });
+            grant(list, "CanonicalUser", ("ID", OWNER_ID), "FULL_CONTROL");
+            if visibility == Visibility::Public {
+                grant(list, "Group", ("URI", ALL_USERS), "READ");
+            }
         });
     })
+}
+
+/// S3's name for everybody.
+const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
+
+fn grant(list: &mut Document, kind: &str, (name, value): (&str, &str), permission: &str) {
+    let attributes = [
+        ("xmlns:xsi", "http://www.w3.org/2001/XMLSchema-instance"),
+        ("xsi:type", kind),
+    ];
+    list.element("Grant", |grant| {
+        grant.element_with("Grantee", &attributes, |grantee| grantee.text(name, value));
+        grant.text("Permission", permission);
+    });
 }
 
 #[cfg(test)]
@@ -211,7 +222,10 @@ mod tests {
                 "ServerSideEncryptionConfigurationNotFoundError",
             ),
         ] {
-            let fault = Stub::of_bucket(name).unwrap().answer().unwrap_err();
+            let fault = Stub::of_bucket(name)
+                .unwrap()
+                .answer(Visibility::Private)
+                .unwrap_err();
             assert_eq!((fault.status.as_u16(), fault.code), (404, code));
         }
         for name in [
@@ -222,8 +236,25 @@ mod tests {
             "accelerate",
             "requestPayment",
         ] {
-            assert!(Stub::of_bucket(name).unwrap().answer().is_ok(), "{name}");
+            assert!(
+                Stub::of_bucket(name)
+                    .unwrap()
+                    .answer(Visibility::Private)
+                    .is_ok(),
+                "{name}"
+            );
         }
-        assert!(Stub::of_object("tagging").unwrap().answer().is_ok());
+        assert!(
+            Stub::of_object("tagging")
+                .unwrap()
+                .answer(Visibility::Private)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn only_a_public_bucket_lets_everybody_read() {
+        assert!(acl(Visibility::Public).to_string().contains(ALL_USERS));
+        assert!(!acl(Visibility::Private).to_string().contains(ALL_USERS));
     }
 }
