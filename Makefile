@@ -42,7 +42,8 @@ unit: ## Suite: Rust tests: units, architecture, contracts, interoperability.
 	$(CARGO) test --locked --no-fail-fast
 
 clients: ## Suite: real S3 and Hugging Face clients against the binary.
-	@$(CARGO) build --locked --bin hugbucket
+	@# Built as for the Rust tests, whose artefacts are then shared.
+	@$(CARGO) test --quiet --locked --no-run --test process
 	@python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet --requirement tests/clients/requirements.txt || { \
 		echo "SKIP: the Python clients cannot be installed"; exit $(SKIPPED); \
 	}
