@@ -174,7 +174,7 @@ mod tests {
         leaving.abort();
         let _ = leaving.await;
         let (joined, ()) = tokio::join!(flights.run("k", || async { Ok(2) }), async {
-            gate.notify_one()
+            gate.notify_one();
         });
         assert_eq!(joined, (Ok(1), Flight::Joined));
     }

@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    fn check(conditions: ReadConditions) -> &'static str {
+    fn check(conditions: &ReadConditions) -> &'static str {
         match conditions.check(&object()) {
             Ok(()) => "ok",
             Err(error) => error.outcome(),
@@ -140,30 +140,30 @@ mod tests {
         let tag = Some(EtagMatch::parse("\"0123456789abcdef0123456789abcdef-1\""));
         let other = Some(EtagMatch::parse("\"x\", W/\"y\""));
         let none = ReadConditions::default;
-        assert_eq!(check(none()), "ok");
+        assert_eq!(check(&none()), "ok");
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_match: tag.clone(),
                 ..none()
             }),
             "ok"
         );
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_match: other.clone(),
                 ..none()
             }),
             "precondition_failed"
         );
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_none_match: tag.clone(),
                 ..none()
             }),
             "not_modified"
         );
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_none_match: other.clone(),
                 ..none()
             }),
@@ -172,28 +172,28 @@ mod tests {
         let second = Some(datetime!(2026-01-02 03:04:05 UTC));
         let earlier = Some(datetime!(2026-01-02 03:04:04 UTC));
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_modified_since: second,
                 ..none()
             }),
             "not_modified"
         );
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_modified_since: earlier,
                 ..none()
             }),
             "ok"
         );
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_unmodified_since: second,
                 ..none()
             }),
             "ok"
         );
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_unmodified_since: earlier,
                 ..none()
             }),
@@ -201,7 +201,7 @@ mod tests {
         );
         // If-Match that holds overrules If-Unmodified-Since; If-None-Match overrules If-Modified-Since.
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_match: tag,
                 if_unmodified_since: earlier,
                 ..none()
@@ -209,7 +209,7 @@ mod tests {
             "ok"
         );
         assert_eq!(
-            check(ReadConditions {
+            check(&ReadConditions {
                 if_none_match: other,
                 if_modified_since: second,
                 ..none()

@@ -1,6 +1,6 @@
 //! The operations: one struct each, and one table that declares them all.
 //!
-//! A new operation is a struct, an output, and a line in [`operations!`]; the compiler then names every match that has to
+//! A new operation is a struct, an output, and a line in `operations!`; the compiler then names every match that has to
 //! know about it.
 
 use std::sync::Arc;

@@ -19,9 +19,12 @@ const BUCKET: &str = "bench";
 /// Interleaved rounds of each comparison.
 const ROUNDS: usize = 5;
 
+/// A scenario prints its table.
+type Scenario = fn() -> Result<()>;
+
 /// Runs all scenarios, or the one named.
 pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
-    let scenarios: [(&str, fn() -> Result<()>); 6] = [
+    let scenarios: [(&str, Scenario); 6] = [
         ("single", single_transfers),
         ("concurrent", concurrent_reads),
         ("multipart", multipart),

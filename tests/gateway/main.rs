@@ -1,5 +1,7 @@
 //! The gateway as clients meet it: the real binary over TCP, in front of the development Hub.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod bounded;
 mod consistency;
 mod crash;

@@ -86,13 +86,13 @@ async fn parts_come_in_any_order_and_more_than_once() {
         .map(|(n, size)| random_bytes(n as u64, size))
         .collect();
     let mut sent = Vec::new();
-    for n in [3, 0, 2, 1] {
-        if n == 2 {
-            send_part(&s3, "big", &upload, 3, random_bytes(99, 6 * MIB)).await;
+    for (number, n) in [(4, 3), (1, 0), (3, 2), (2, 1)] {
+        if number == 3 {
+            send_part(&s3, "big", &upload, number, random_bytes(99, 6 * MIB)).await;
         }
-        sent.push(send_part(&s3, "big", &upload, n as i32 + 1, parts[n].clone()).await);
+        sent.push(send_part(&s3, "big", &upload, number, parts[n].clone()).await);
     }
-    sent.sort_by_key(|part| part.part_number());
+    sent.sort_by_key(CompletedPart::part_number);
     assert_eq!(
         get(&s3, "big").await,
         None,

@@ -181,7 +181,7 @@ pub(crate) async fn get(s3: &aws_sdk_s3::Client, key: &str) -> Option<Vec<u8>> {
         Err(error)
             if error
                 .as_service_error()
-                .is_some_and(|error| error.is_no_such_key()) =>
+                .is_some_and(aws_sdk_s3::operation::get_object::GetObjectError::is_no_such_key) =>
         {
             None
         }

@@ -136,7 +136,7 @@ impl HfProvider {
         };
         let record = self.load_record(tenant, bucket, record).await?;
         let is_same = record.key == operation.key.as_str();
-        Ok(is_same.then(|| UploadCompleted {
+        Ok(is_same.then_some(UploadCompleted {
             hash: object.hash,
             size: object.size,
         }))
