@@ -26,7 +26,7 @@ async fn the_admin_listener_tells_of_health_and_counts_requests() {
         let line = metrics.lines().find(|line| {
             line.starts_with("hugbucket_requests_total")
                 && line.contains(&format!("\"{operation}\""))
-                && line.contains("ok")
+                && line.contains("protocol=\"s3\",status=\"ok\"")
         });
         line.and_then(|line| line.rsplit(' ').next())
             .and_then(|count| count.parse::<u64>().ok())
