@@ -8,11 +8,11 @@
 //! | file | holds |
 //! |---|---|
 //! | [`setting`] | the table of all settings |
-//! | [`source`], [`file`] | the sources and which one wins |
+//! | [`source`], [`mod@file`] | the sources and which one wins |
 //! | [`parse`] | texts into sizes, times, addresses, lists |
 //! | [`settings`], [`credential`] | the typed configuration |
 //! | `resolve` | from texts to types, and the rules about what belongs together |
-//! | [`print`] | the effective configuration as a TOML document without secrets |
+//! | [`mod@print`] | the effective configuration as a TOML document without secrets |
 
 pub mod credential;
 pub mod error;

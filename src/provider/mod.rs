@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`service`] | the tower service: one operation, one method |
 //! | [`bucket`], [`list`] | buckets and listings |
-//! | [`read`], [`write`], [`mutate`] | objects: look-up and download, upload, copy and delete |
+//! | [`read`], [`mod@write`], [`mutate`] | objects: look-up and download, upload, copy and delete |
 //! | [`multipart`] | multipart uploads, whose state lies in the bucket |
 //! | [`sidecar`] | metadata that the Hub has no field for |
 //! | [`commit`] | group commit: many writes, one batch call, each with its own verdict |
