@@ -13,11 +13,11 @@ use tower::Service;
 
 use crate::storage::{
     AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketName, ByteRange, ByteStream,
-    ContentHash, CopyObject, Credentials, DeleteObject, DeleteObjects, GetObject, Guards,
+    ContentHash, CopyObject, Credentials, DeleteObject, DeleteObjects, Deletion, GetObject, Guards,
     HeadObject, Namespace, ObjectCopied, ObjectData, ObjectDeleted, ObjectFound, ObjectInfo,
     ObjectKey, ObjectMetadata, ObjectWritten, ObjectsDeleted, Payload, Principal, Protocol,
     PutObject, ReadConditions, RequestContext, Rights, Secret, StorageError, StorageRequest,
-    Tenant, UploadCompleted,
+    Tenant, UploadCompleted, WriteConditions,
 };
 
 /// Answers every operation about an object whose content is its version: each write that lands raises it.
@@ -225,7 +225,7 @@ fn written(operation: &AnyOperation, version: u64) -> Result<AnyOutput, StorageE
         }),
         AnyOperation::DeleteObject(_) => AnyOutput::DeleteObject(ObjectDeleted {}),
         AnyOperation::DeleteObjects(delete) => AnyOutput::DeleteObjects(ObjectsDeleted {
-            verdicts: delete.keys.iter().map(|_| Ok(())).collect(),
+            verdicts: delete.deletions.iter().map(|_| Ok(())).collect(),
         }),
         AnyOperation::CompleteUpload(_) => {
             AnyOutput::CompleteUpload(UploadCompleted { hash, size })
@@ -283,6 +283,7 @@ pub(crate) fn put_stream(name: &str, body: ByteStream) -> PutObject {
     PutObject {
         bucket: bucket(),
         key: key(name),
+        conditions: WriteConditions::default(),
         payload: Payload::unchecked(body),
         metadata: ObjectMetadata::default(),
     }
@@ -295,6 +296,7 @@ pub(crate) fn copy(source: &str, name: &str) -> CopyObject {
         source_conditions: ReadConditions::default(),
         bucket: bucket(),
         key: key(name),
+        conditions: WriteConditions::default(),
         replace_metadata: None,
     }
 }
@@ -303,13 +305,18 @@ pub(crate) fn delete(name: &str) -> DeleteObject {
     DeleteObject {
         bucket: bucket(),
         key: key(name),
+        conditions: WriteConditions::default(),
     }
 }
 
 pub(crate) fn delete_all(names: &[&str]) -> DeleteObjects {
+    let deletion = |name: &&str| Deletion {
+        key: key(name),
+        conditions: WriteConditions::default(),
+    };
     DeleteObjects {
         bucket: bucket(),
-        keys: names.iter().map(|name| key(name)).collect(),
+        deletions: names.iter().map(deletion).collect(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::provider::{HfProvider, bucket, sidecar};
 use crate::storage::{
     BucketDeleted, BucketId, ContentHash, CopyObject, DeleteBucket, DeleteObject, DeleteObjects,
     Guards, ObjectCopied, ObjectDeleted, ObjectInfo, ObjectKey, ObjectMetadata, ObjectsDeleted,
-    StorageError, Tenant,
+    StorageError, Tenant, WriteConditions,
 };
 
 impl HfProvider {
@@ -30,6 +30,16 @@ impl HfProvider {
             .resolve(tenant, &source_bucket, &operation.source_key)
             .await?;
         operation.source_conditions.check_copy_source(&source)?;
+        // Here rather than at the commit alone: an answer that takes long begins with 200.
+        self.0
+            .committer
+            .foresee(
+                &tenant.hub_token,
+                &bucket,
+                &operation.key,
+                &operation.conditions,
+            )
+            .await?;
 
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
@@ -44,10 +54,11 @@ impl HfProvider {
             let lines = provider
                 .copy_lines(&access, &copy, operation.replace_metadata)
                 .await?;
+            let change = Change::of_object(&operation.key, operation.conditions, lines);
             provider
                 .0
                 .committer
-                .commit(&tenant.hub_token, &bucket, Change::new(lines))
+                .commit(&tenant.hub_token, &bucket, change)
                 .await?;
             Ok(ObjectCopied {
                 hash: source.hash,
@@ -111,7 +122,11 @@ impl HfProvider {
             provider
                 .0
                 .committer
-                .commit(&token, &bucket, deletion(&operation.key))
+                .commit(
+                    &token,
+                    &bucket,
+                    deletion(&operation.key, operation.conditions),
+                )
                 .await?;
             Ok(ObjectDeleted {})
         })
@@ -130,7 +145,10 @@ impl HfProvider {
         self.finish(async move {
             let _guards = guards;
             let committer = &provider.0.committer;
-            let changes: Vec<Change> = operation.keys.iter().map(deletion).collect();
+            let deletions = operation.deletions.into_iter();
+            let changes: Vec<Change> = deletions
+                .map(|one| deletion(&one.key, one.conditions))
+                .collect();
             let verdicts = join_all(
                 changes
                     .into_iter()
@@ -201,13 +219,8 @@ impl Copy<'_> {
 }
 
 /// Deletes the object's file and, blindly, its sidecar: looking first would cost as much as the call itself.
-fn deletion(key: &ObjectKey) -> Change {
-    Change::new(vec![
-        BatchLine::DeleteFile {
-            path: key.hub_path(),
-        },
-        BatchLine::DeleteFile {
-            path: sidecar::path(key),
-        },
-    ])
+fn deletion(key: &ObjectKey, conditions: WriteConditions) -> Change {
+    let paths = [key.hub_path(), sidecar::path(key)];
+    let lines = paths.map(|path| BatchLine::DeleteFile { path });
+    Change::of_object(key, conditions, lines.into())
 }

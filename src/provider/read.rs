@@ -89,6 +89,9 @@ impl HfProvider {
             Some(sidecar) => self.read_sidecar(tenant, bucket, sidecar, &record).await?,
             None => None,
         };
+        if let (Some(sidecar), Some(_)) = (&sidecar, &attached) {
+            self.0.committer.note_companion(bucket, sidecar);
+        }
         let mut metadata = attached.unwrap_or_default();
         metadata.content_type = metadata.content_type.or(record.content_type);
         Ok(Arc::new(ObjectInfo {

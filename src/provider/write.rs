@@ -23,8 +23,14 @@ impl HfProvider {
     ) -> Result<ObjectWritten, StorageError> {
         let bucket = tenant.bucket(&operation.bucket);
         let access = self.access(tenant, &bucket);
-        // A missing bucket or permission is found out before the first byte of the body is read.
+        // A missing bucket or permission, and a condition that cannot hold, are found out before the first byte of the body
+        // is read.
         access.get(Scope::Write).await?;
+        let (key, conditions) = (operation.key, operation.conditions);
+        self.0
+            .committer
+            .foresee(&tenant.hub_token, &bucket, &key, &conditions)
+            .await?;
 
         let stamp = Stamp::new(operation.metadata);
         let options = UploadOptions {
@@ -41,7 +47,7 @@ impl HfProvider {
             size: staged.size(),
             hash: staged.hash(),
         };
-        let change = Change::new(stamp.lines(&operation.key, &staged));
+        let change = Change::of_object(&key, conditions, stamp.lines(&key, &staged));
         let (provider, token) = (self.clone(), tenant.hub_token.clone());
         self.finish(async move {
             let _guards = guards;

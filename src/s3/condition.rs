@@ -2,10 +2,12 @@
 
 use http::HeaderMap;
 use http::header;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::s3::fault::Fault;
 use crate::s3::header::{parse_http_date, text};
-use crate::storage::{ByteRange, EtagMatch, ReadConditions};
+use crate::storage::{ByteRange, EtagMatch, ReadConditions, WriteConditions};
 
 /// Reads the preconditions of GET and HEAD.
 pub(super) fn of_read(headers: &HeaderMap) -> ReadConditions {
@@ -46,25 +48,101 @@ fn from_names(
     }
 }
 
-/// Refuses preconditions on a write. They must never be ignored: a client that asks for `If-None-Match: *` relies on it.
+/// Every header by which a client puts a condition on a write, in S3 or in HTTP.
+const WRITE_CONDITIONS: [&str; 7] = [
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    IF_MATCH_TIME,
+    IF_MATCH_SIZE,
+    "x-amz-if-match-initiated-time",
+];
+const IF_MATCH_TIME: &str = "x-amz-if-match-last-modified-time";
+const IF_MATCH_SIZE: &str = "x-amz-if-match-size";
+
+/// Reads the preconditions of a write on what it replaces.
+///
+/// Errors: NotImplemented with the name of a condition that writes do not have, InvalidArgument for one that cannot be
+/// read. A condition is never ignored: a client that asks for `If-None-Match: *` relies on it.
+pub(super) fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
+    refuse_but(headers, &["if-match", "if-none-match"])?;
+    Ok(WriteConditions {
+        if_match: tags(headers, "if-match")?,
+        if_none_match: tags(headers, "if-none-match")?,
+        ..WriteConditions::default()
+    })
+}
+
+/// Reads the preconditions of a deletion.
+///
+/// Errors: as [`of_write`].
+pub(super) fn of_delete(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
+    refuse_but(headers, &["if-match", IF_MATCH_TIME, IF_MATCH_SIZE])?;
+    let read = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    let refuse = |name, reason| move || Fault::invalid_argument(name, reason);
+    let size = read(IF_MATCH_SIZE).map(|text| {
+        size(text).ok_or_else(refuse(IF_MATCH_SIZE, "The size must be a number of bytes."))
+    });
+    let time = read(IF_MATCH_TIME).map(|text| {
+        moment(text).ok_or_else(refuse(IF_MATCH_TIME, "The time must be an HTTP date."))
+    });
+    Ok(WriteConditions {
+        if_match: tags(headers, "if-match")?,
+        if_size: size.transpose()?,
+        if_last_modified: time.transpose()?,
+        ..WriteConditions::default()
+    })
+}
+
+/// Refuses every precondition on a request that cannot have one.
 ///
 /// Errors: NotImplemented with the header's name.
 pub(super) fn refuse_on_write(headers: &HeaderMap) -> Result<(), Fault> {
-    const WRITE_CONDITIONS: [&str; 6] = [
-        "if-match",
-        "if-none-match",
-        "if-modified-since",
-        "if-unmodified-since",
-        "x-amz-if-match-last-modified-time",
-        "x-amz-if-match-size",
-    ];
+    refuse_but(headers, &[])
+}
+
+fn refuse_but(headers: &HeaderMap, known: &[&str]) -> Result<(), Fault> {
     match WRITE_CONDITIONS
         .into_iter()
-        .find(|name| headers.contains_key(*name))
+        .find(|name| headers.contains_key(*name) && !known.contains(name))
     {
         Some(name) => Err(Fault::header_not_implemented(name)),
         None => Ok(()),
     }
+}
+
+/// Reads entity tags, which may be spread over several fields of the same name.
+fn tags(headers: &HeaderMap, name: &'static str) -> Result<Option<EtagMatch>, Fault> {
+    let fields = headers.get_all(name).iter().map(http::HeaderValue::to_str);
+    let fields = fields.collect::<Result<Vec<_>, _>>();
+    let joined = fields.map(|fields| fields.join(",")).unwrap_or_default();
+    // `*` beside tags could mean the one or the other, and both would be a guess.
+    let is_mixed = joined.trim() != "*" && joined.split(',').any(|tag| tag.trim() == "*");
+    match headers.get(name) {
+        None => Ok(None),
+        Some(_) if is_mixed || joined.trim().is_empty() => Err(Fault::invalid_argument(
+            name,
+            "The condition must be `*`, or entity tags.",
+        )),
+        Some(_) => Ok(Some(EtagMatch::parse(&joined))),
+    }
+}
+
+/// Parses a size in bytes.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    is_number.then(|| text.parse().ok())?
+}
+
+/// Parses a moment as SDKs write it: an HTTP date, or ISO 8601.
+pub(super) fn moment(text: &str) -> Option<OffsetDateTime> {
+    parse_http_date(text).or_else(|| OffsetDateTime::parse(text.trim(), &Rfc3339).ok())
 }
 
 /// Reads the range of a GET or HEAD.
@@ -164,13 +242,75 @@ mod tests {
 
     #[test]
     fn conditions_on_writes_are_never_ignored() {
-        for name in ["if-match", "if-none-match", "if-unmodified-since"] {
-            let fault = refuse_on_write(&headers(&[(name, "*")])).unwrap_err();
+        let verdict = |outcome: Result<WriteConditions, Fault>| match outcome {
+            Ok(conditions) if conditions.is_empty() => (200, "ignored".to_owned()),
+            Ok(_) => (200, "read".to_owned()),
+            Err(fault) => (fault.status.as_u16(), fault.details[0].1.clone()),
+        };
+        for name in WRITE_CONDITIONS {
+            let one = headers(&[(name, "*")]);
+            let refused = (501, name.to_owned());
             assert_eq!(
-                (fault.status.as_u16(), fault.details[0].1.as_str()),
-                (501, name)
+                verdict(refuse_on_write(&one).map(|()| WriteConditions::default())),
+                refused
             );
+            let of_write = verdict(of_write(&one));
+            match name {
+                "if-match" | "if-none-match" => assert_eq!(of_write, (200, "read".to_owned())),
+                _ => assert_eq!(of_write, refused),
+            }
+            let of_delete = verdict(of_delete(&one));
+            match name {
+                "if-match" => assert_eq!(of_delete, (200, "read".to_owned())),
+                IF_MATCH_SIZE | IF_MATCH_TIME => assert_eq!(of_delete, (400, name.to_owned())),
+                _ => assert_eq!(of_delete, refused),
+            }
         }
         assert!(refuse_on_write(&headers(&[("x-amz-copy-source-if-match", "*")])).is_ok());
+    }
+
+    #[test]
+    fn tags_of_a_write_are_read_whole_or_refused() {
+        let read = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(
+                    "if-match",
+                    http::HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+                );
+            }
+            of_write(&headers)
+                .map(|conditions| conditions.if_match)
+                .map_err(|fault| fault.code)
+        };
+        let tags = |tags: &[&str]| {
+            Ok(Some(EtagMatch::Tags(
+                tags.iter().map(|tag| (*tag).into()).collect(),
+            )))
+        };
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[" * "]), Ok(Some(EtagMatch::Any)));
+        assert_eq!(read(&["a"]), tags(&["a"]));
+        assert_eq!(read(&["\"a\", W/\"b\"", "\"c\""]), tags(&["a", "b", "c"]));
+        for refused in [&["*, \"a\""][..], &["*", "*"], &[""], &["é"]] {
+            assert_eq!(read(refused), Err("InvalidArgument"), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_of_a_deletion_are_read() {
+        let read = |name, value| of_delete(&headers(&[(name, value)]));
+        assert_eq!(read(IF_MATCH_SIZE, "7").unwrap().if_size, Some(7));
+        let time = Some(time::macros::datetime!(1994-11-06 08:49:37 UTC));
+        for form in ["Sun, 06 Nov 1994 08:49:37 GMT", "1994-11-06T08:49:37Z"] {
+            assert_eq!(read(IF_MATCH_TIME, form).unwrap().if_last_modified, time);
+        }
+        for odd in ["", "-1", "+7", "7 bytes", "99999999999999999999"] {
+            assert_eq!(
+                read(IF_MATCH_SIZE, odd).unwrap_err().code,
+                "InvalidArgument",
+                "{odd}"
+            );
+        }
     }
 }

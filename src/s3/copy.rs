@@ -18,11 +18,14 @@ pub(super) async fn copy(
     key: ObjectKey,
 ) -> Result<Response, Fault> {
     let headers = &exchange.headers;
-    condition::refuse_on_write(headers)?;
+    let conditions = condition::of_write(headers)?;
     unsupported::refuse_on_object_write(headers)?;
     let (source_bucket, source_key) = source(headers)?;
     let replace_metadata = replacement(headers)?;
-    if replace_metadata.is_none() && (&source_bucket, &source_key) == (&bucket, &key) {
+    // S3 takes a storage class, even the same one, for a change, and tools touch objects that way.
+    let changes_something =
+        replace_metadata.is_some() || headers.contains_key("x-amz-storage-class");
+    if !changes_something && (&source_bucket, &source_key) == (&bucket, &key) {
         return Err(Fault::invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's \
              metadata, storage class, website redirect location or encryption attributes.",
@@ -34,6 +37,7 @@ pub(super) async fn copy(
         source_conditions: condition::of_copy_source(headers),
         bucket,
         key,
+        conditions,
         replace_metadata,
     };
     let finish = Finish::of(&exchange);
@@ -93,7 +97,7 @@ fn replacement(headers: &HeaderMap) -> Result<Option<ObjectMetadata>, Fault> {
 mod tests {
     use super::*;
     use crate::s3::testing::{ETAG, Stage};
-    use crate::storage::{AnyOperation, StorageError};
+    use crate::storage::{AnyOperation, EtagMatch, StorageError};
 
     #[test]
     fn sources_are_decoded_once() {
@@ -127,6 +131,7 @@ mod tests {
         let headers = [
             ("x-amz-copy-source", "/b2/a%20b"),
             ("x-amz-copy-source-if-match", ETAG),
+            ("if-none-match", "*"),
             ("x-amz-metadata-directive", "REPLACE"),
             ("x-amz-meta-color", "blue"),
         ];
@@ -142,6 +147,7 @@ mod tests {
             ("b2", "a b")
         );
         assert!(copy.source_conditions.if_match.is_some());
+        assert_eq!(copy.conditions.if_none_match, Some(EtagMatch::Any));
         assert_eq!(copy.replace_metadata.unwrap().user["color"], "blue");
     }
 
@@ -154,8 +160,12 @@ mod tests {
             (400, "InvalidRequest")
         );
         assert_eq!(stage.call_count(), 0);
-        let replace = ("x-amz-metadata-directive", "REPLACE");
-        assert_eq!(stage.ask("PUT /b/k", &[source, replace]).await.status, 200);
+        for change in [
+            ("x-amz-metadata-directive", "REPLACE"),
+            ("x-amz-storage-class", "STANDARD"),
+        ] {
+            assert_eq!(stage.ask("PUT /b/k", &[source, change]).await.status, 200);
+        }
     }
 
     #[tokio::test]

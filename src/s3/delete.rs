@@ -8,7 +8,7 @@ use crate::s3::xml::Document;
 use crate::s3::xml_reader::Element;
 use crate::s3::{condition, integrity};
 use crate::sigv4::ContentSha256;
-use crate::storage::{BucketName, DeleteObjects, ObjectKey};
+use crate::storage::{BucketName, DeleteObjects, Deletion, EtagMatch, ObjectKey, WriteConditions};
 
 /// The most keys in one request. Source: AWS, "DeleteObjects".
 const MAX_KEYS: usize = 1000;
@@ -36,16 +36,16 @@ pub(super) async fn delete_objects(
         .await?;
     let batch = Batch::parse(&document)?;
     // Keys that cannot exist never travel; the others do even if none is left, for the stack judges who asks.
-    let keys = batch
-        .keys
+    let deletions = batch
+        .objects
         .iter()
-        .filter_map(|(_, key)| key.as_ref().ok().cloned())
+        .filter_map(|(_, deletion)| deletion.as_ref().ok().cloned())
         .collect();
-    let deleted = caller.call(DeleteObjects { bucket, keys }).await?;
+    let deleted = caller.call(DeleteObjects { bucket, deletions }).await?;
     let mut verdicts = deleted.verdicts.into_iter();
     let result = Document::result("DeleteResult", |root| {
-        for (name, key) in batch.keys {
-            let verdict = match key {
+        for (name, deletion) in batch.objects {
+            let verdict = match deletion {
                 Ok(_) => verdicts
                     .next()
                     .map_or_else(|| Err(Fault::internal()), |v| v.map_err(Fault::from)),
@@ -69,19 +69,19 @@ pub(super) async fn delete_objects(
 #[derive(Debug)]
 struct Batch {
     is_quiet: bool,
-    /// Each key as written, and as checked.
-    keys: Vec<(String, Result<ObjectKey, Fault>)>,
+    /// Each key as written, and what to delete once checked.
+    objects: Vec<(String, Result<Deletion, Fault>)>,
 }
 
 impl Batch {
-    /// Errors: MalformedXML, also for no key and for more than 1,000; NotImplemented for conditions.
+    /// Errors: MalformedXML, also for no key, for more than 1,000, and for conditions that cannot be read.
     fn parse(document: &[u8]) -> Result<Self, Fault> {
         let root = Element::parse(document, "Delete")?;
-        let keys = root
+        let objects = root
             .all("Object")
             .map(read_object)
             .collect::<Result<Vec<_>, _>>()?;
-        if !(1..=MAX_KEYS).contains(&keys.len()) {
+        if !(1..=MAX_KEYS).contains(&objects.len()) {
             return Err(Fault::malformed_xml(
                 "it names no object, or more than 1000",
             ));
@@ -90,20 +90,16 @@ impl Batch {
             is_quiet: root
                 .child_text("Quiet")
                 .is_some_and(|quiet| quiet.eq_ignore_ascii_case("true")),
-            keys,
+            objects,
         })
     }
 }
 
-fn read_object(object: &Element) -> Result<(String, Result<ObjectKey, Fault>), Fault> {
-    for condition in ["ETag", "LastModifiedTime", "Size"] {
-        if object.child_text(condition).is_some() {
-            return Err(Fault::header_not_implemented(format!("Object/{condition}")));
-        }
-    }
+fn read_object(object: &Element) -> Result<(String, Result<Deletion, Fault>), Fault> {
     let name = object
         .child_raw("Key")
         .ok_or_else(|| Fault::malformed_xml("an object has no key"))?;
+    let conditions = read_conditions(object)?;
     let key = match object.child_text("VersionId") {
         None | Some("" | "null") => ObjectKey::new(name).map_err(Fault::from),
         Some(_) => Err(Fault::not_configured(
@@ -111,7 +107,26 @@ fn read_object(object: &Element) -> Result<(String, Result<ObjectKey, Fault>), F
             "The specified version does not exist.",
         )),
     };
-    Ok((name.to_owned(), key))
+    let deletion = key.map(|key| Deletion { key, conditions });
+    Ok((name.to_owned(), deletion))
+}
+
+/// Reads the conditions on one object. An empty tag is one that no object has.
+fn read_conditions(object: &Element) -> Result<WriteConditions, Fault> {
+    let given = |name| object.child_text(name);
+    let unreadable = |what| move || Fault::malformed_xml(what);
+    let size = given("Size").map(|text| {
+        condition::size(text).ok_or_else(unreadable("the size of an object is no number"))
+    });
+    let time = given("LastModifiedTime").map(|text| {
+        condition::moment(text).ok_or_else(unreadable("the time of an object is no date"))
+    });
+    Ok(WriteConditions {
+        if_match: given("ETag").map(EtagMatch::parse),
+        if_size: size.transpose()?,
+        if_last_modified: time.transpose()?,
+        ..WriteConditions::default()
+    })
 }
 
 #[cfg(test)]
@@ -128,13 +143,11 @@ mod tests {
         let batch = Batch::parse(document.as_bytes()).unwrap();
         assert!(batch.is_quiet);
         let outcomes: Vec<_> = batch
-            .keys
+            .objects
             .iter()
-            .map(|(name, key)| {
-                (
-                    name.as_str(),
-                    key.as_ref().map_or_else(|fault| fault.code, |_| "ok"),
-                )
+            .map(|(name, deletion)| {
+                let outcome = deletion.as_ref().map_or_else(|fault| fault.code, |_| "ok");
+                (name.as_str(), outcome)
             })
             .collect();
         assert_eq!(
@@ -157,10 +170,30 @@ mod tests {
             "<Object><Key>k</Key></Object>".repeat(1001)
         );
         assert_eq!(code(&many), "MalformedXML");
-        assert_eq!(
-            code("<Delete><Object><Key>k</Key><ETag>x</ETag></Object></Delete>"),
-            "NotImplemented"
-        );
+        for condition in ["<Size>x</Size>", "<LastModifiedTime>now</LastModifiedTime>"] {
+            let document = format!("<Delete><Object><Key>k</Key>{condition}</Object></Delete>");
+            assert_eq!(code(&document), "MalformedXML", "{condition}");
+        }
+    }
+
+    #[test]
+    fn each_object_has_its_own_conditions() {
+        let document = "<Delete><Object><Key>a</Key><ETag>\"x\"</ETag><Size>7</Size>\
+                        <LastModifiedTime>Sun, 06 Nov 1994 08:49:37 GMT</LastModifiedTime></Object>\
+                        <Object><Key>b</Key></Object></Delete>";
+        let batch = Batch::parse(document.as_bytes()).unwrap();
+        let conditions: Vec<_> = batch
+            .objects
+            .iter()
+            .map(|(_, deletion)| deletion.as_ref().unwrap().conditions.clone())
+            .collect();
+        let wanted = WriteConditions {
+            if_match: Some(EtagMatch::Tags(vec!["x".into()])),
+            if_size: Some(7),
+            if_last_modified: Some(time::macros::datetime!(1994-11-06 08:49:37 UTC)),
+            ..WriteConditions::default()
+        };
+        assert_eq!(conditions, [wanted, WriteConditions::default()]);
     }
 
     /// A batch of `k`, the impossible `/x`, and `z`.
@@ -202,7 +235,11 @@ mod tests {
         let AnyOperation::DeleteObjects(delete) = stage.only_call().operation else {
             panic!()
         };
-        let keys: Vec<_> = delete.keys.iter().map(ObjectKey::as_str).collect();
+        let keys: Vec<_> = delete
+            .deletions
+            .iter()
+            .map(|deletion| deletion.key.as_str())
+            .collect();
         assert_eq!(keys, ["k", "z"]);
     }
 

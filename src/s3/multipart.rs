@@ -86,7 +86,7 @@ pub(super) async fn complete(
     bucket: BucketName,
     key: ObjectKey,
 ) -> Result<Response, Fault> {
-    condition::refuse_on_write(&exchange.headers)?;
+    let conditions = condition::of_write(&exchange.headers)?;
     let upload_id = upload_id(&exchange.params)?;
     let finish = Finish::of(&exchange);
     let location = format!("{}{}", exchange.origin, exchange.path);
@@ -98,6 +98,7 @@ pub(super) async fn complete(
         bucket: bucket.clone(),
         key: key.clone(),
         upload_id,
+        conditions,
         parts: named_parts(&document)?,
     };
     let render = move |completed: UploadCompleted, document: &mut Document| {
@@ -174,7 +175,7 @@ fn named_part(part: &Element) -> Result<NamedPart, Fault> {
 mod tests {
     use super::*;
     use crate::s3::testing::{ETAG, Stage, UPLOAD_ID};
-    use crate::storage::AnyOperation;
+    use crate::storage::{AnyOperation, EtagMatch};
 
     #[test]
     fn parts_are_read_in_order_with_or_without_quotes() {
@@ -309,17 +310,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_conditional_completion_is_refused() {
+    async fn the_conditions_of_a_completion_go_along_and_those_of_a_part_are_refused() {
         let stage = Stage::new();
-        let line = format!("POST /b/k?uploadId={UPLOAD_ID}");
-        let answer = stage
-            .send(
-                &line,
-                &[("if-none-match", "*")],
-                "<CompleteMultipartUpload/>",
-            )
-            .await;
-        assert_eq!(answer.verdict(), (501, "NotImplemented"));
+        let document = format!(
+            "<CompleteMultipartUpload><Part><PartNumber>7</PartNumber><ETag>{ETAG}</ETag></Part></CompleteMultipartUpload>"
+        );
+        let complete = format!("POST /b/k?uploadId={UPLOAD_ID}");
+        let condition = [("if-none-match", "*")];
+        let answer = stage.send(&complete, &condition, document).await;
+        assert_eq!(answer.status, 200);
+        let AnyOperation::CompleteUpload(operation) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(operation.conditions.if_none_match, Some(EtagMatch::Any));
+
+        let part = format!("PUT /b/k?partNumber=7&uploadId={UPLOAD_ID}");
+        for line in [
+            "POST /b/k?uploads",
+            &part,
+            &format!("DELETE /b/k?uploadId={UPLOAD_ID}"),
+        ] {
+            let answer = stage.send(line, &condition, "").await;
+            assert_eq!(answer.verdict(), (501, "NotImplemented"), "{line}");
+        }
         assert_eq!(stage.call_count(), 0);
     }
 }

@@ -154,7 +154,7 @@ pub(super) async fn put(
     bucket: BucketName,
     key: ObjectKey,
 ) -> Result<Response, Fault> {
-    condition::refuse_on_write(&exchange.headers)?;
+    let conditions = condition::of_write(&exchange.headers)?;
     unsupported::refuse_on_object_write(&exchange.headers)?;
     exchange.check_length(MAX_OBJECT_BYTES)?;
     let metadata = metadata::from_headers(&exchange.headers)?;
@@ -165,6 +165,7 @@ pub(super) async fn put(
     let operation = PutObject {
         bucket,
         key,
+        conditions,
         payload: payload(exchange.body, announced),
         metadata,
     };
@@ -198,8 +199,12 @@ pub(super) async fn delete(
     bucket: BucketName,
     key: ObjectKey,
 ) -> Result<Response, Fault> {
-    condition::refuse_on_write(&exchange.headers)?;
-    exchange.caller.call(DeleteObject { bucket, key }).await?;
+    let operation = DeleteObject {
+        bucket,
+        key,
+        conditions: condition::of_delete(&exchange.headers)?,
+    };
+    exchange.caller.call(operation).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -439,9 +444,17 @@ mod tests {
     async fn what_a_put_cannot_do_reaches_no_service() {
         let stage = Stage::new();
         for (line, header, verdict) in [
-            ("PUT /b/k", ("if-none-match", "*"), (501, "NotImplemented")),
-            ("PUT /b/k", ("if-match", ETAG), (501, "NotImplemented")),
-            ("DELETE /b/k", ("if-match", ETAG), (501, "NotImplemented")),
+            (
+                "PUT /b/k",
+                ("x-amz-if-match-size", "1"),
+                (501, "NotImplemented"),
+            ),
+            ("PUT /b/k", ("if-match", "*, x"), (400, "InvalidArgument")),
+            (
+                "DELETE /b/k",
+                ("if-none-match", ETAG),
+                (501, "NotImplemented"),
+            ),
             (
                 "PUT /b/k",
                 ("x-amz-tagging", "a=b"),
@@ -489,6 +502,45 @@ mod tests {
         let answer = stage.ask("PUT /b/k", &[]).await;
         assert_eq!(answer.verdict(), (411, "MissingContentLength"));
         assert_eq!(stage.call_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_conditions_of_a_write_go_along_and_their_failure_is_named() {
+        let stage = Stage::new();
+        let headers = [
+            ("content-length", "1"),
+            ("if-none-match", "*"),
+            ("if-match", ETAG),
+        ];
+        assert_eq!(stage.send("PUT /b/k", &headers, "x").await.status, 200);
+        let AnyOperation::PutObject(put) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(put.conditions.if_none_match, Some(EtagMatch::Any));
+        assert_eq!(
+            put.conditions.if_match,
+            Some(EtagMatch::Tags(vec![object().etag()]))
+        );
+
+        let headers = [("if-match", ETAG), ("x-amz-if-match-size", "7")];
+        assert_eq!(stage.ask("DELETE /b/k", &headers).await.status, 204);
+        let AnyOperation::DeleteObject(delete) = stage.only_call().operation else {
+            panic!()
+        };
+        assert_eq!(delete.conditions.if_size, Some(7));
+        assert_eq!(delete.conditions.if_match, put.conditions.if_match);
+
+        let condition = "If-None-Match";
+        let stage = Stage::failing(StorageError::PreconditionFailed { condition });
+        let answer = stage
+            .send(
+                "PUT /b/k",
+                &[("content-length", "1"), ("if-none-match", "*")],
+                "x",
+            )
+            .await;
+        assert_eq!(answer.verdict(), (412, "PreconditionFailed"));
+        assert_eq!(answer.element("Condition"), condition);
     }
 
     #[tokio::test]

@@ -276,7 +276,7 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
         }),
         O::DeleteObject(_) => AnyOutput::DeleteObject(ObjectDeleted {}),
         O::DeleteObjects(delete) => AnyOutput::DeleteObjects(ObjectsDeleted {
-            verdicts: delete.keys.iter().map(|_| Ok(())).collect(),
+            verdicts: delete.deletions.iter().map(|_| Ok(())).collect(),
         }),
         O::CreateUpload(_) => AnyOutput::CreateUpload(UploadCreated {
             upload_id: UPLOAD_ID.parse().unwrap(),

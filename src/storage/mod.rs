@@ -30,7 +30,7 @@ pub mod secret;
 
 pub use body::{ByteStream, Guarded};
 pub use checksum::{Checksum, ChecksumAlgorithm, Digester};
-pub use condition::{EtagMatch, ReadConditions};
+pub use condition::{EtagMatch, ReadConditions, Standing, WriteConditions};
 pub use error::{Retry, SignatureMismatch, StorageError};
 pub use gateway::{Gateway, StorageService, StorageStack};
 pub use name::{BucketId, BucketName, ContentHash, Namespace, ObjectKey, PartNumber, UploadId};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::storage::body::ByteStream;
-use crate::storage::condition::ReadConditions;
+use crate::storage::condition::{ReadConditions, WriteConditions};
 use crate::storage::error::StorageError;
 use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber, UploadId};
 use crate::storage::object::{BucketInfo, ListEntry, ObjectInfo, ObjectMetadata, Visibility};
@@ -348,12 +348,16 @@ pub struct ObjectData {
 // === writes ===
 
 /// Stores an object; the whole body or nothing.
+///
+/// Errors: `NoSuchBucket`, `PreconditionFailed`, `NoSuchKey` (where the conditions want an object).
 #[derive(Debug)]
 pub struct PutObject {
     /// The bucket.
     pub bucket: BucketName,
     /// The key.
     pub key: ObjectKey,
+    /// Preconditions on what it replaces: looked at before the body is read, and binding at the commit.
+    pub conditions: WriteConditions,
     /// The bytes, and what the client vouches for.
     pub payload: Payload,
     /// Headers to keep.
@@ -382,6 +386,8 @@ pub struct CopyObject {
     pub bucket: BucketName,
     /// The key to copy to.
     pub key: ObjectKey,
+    /// Preconditions on what it replaces.
+    pub conditions: WriteConditions,
     /// New metadata; `None` copies the source's.
     pub replace_metadata: Option<ObjectMetadata>,
 }
@@ -395,13 +401,17 @@ pub struct ObjectCopied {
     pub last_modified: OffsetDateTime,
 }
 
-/// Deletes an object. Deleting what does not exist succeeds.
+/// Deletes an object. Deleting what does not exist succeeds, unless the conditions want an object.
+///
+/// Errors: `NoSuchBucket`, `PreconditionFailed`, `NoSuchKey`.
 #[derive(Debug, Clone)]
 pub struct DeleteObject {
     /// The bucket.
     pub bucket: BucketName,
     /// The key.
     pub key: ObjectKey,
+    /// Preconditions on what it removes.
+    pub conditions: WriteConditions,
 }
 
 /// The object is gone.
@@ -413,11 +423,20 @@ pub struct ObjectDeleted {}
 pub struct DeleteObjects {
     /// The bucket.
     pub bucket: BucketName,
-    /// The keys.
-    pub keys: Vec<ObjectKey>,
+    /// What to delete.
+    pub deletions: Vec<Deletion>,
 }
 
-/// One verdict for each key of the request, in its order.
+/// One object of a [`DeleteObjects`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// The key.
+    pub key: ObjectKey,
+    /// Preconditions on this object alone.
+    pub conditions: WriteConditions,
+}
+
+/// One verdict for each deletion of the request, in its order.
 #[derive(Debug, Clone)]
 pub struct ObjectsDeleted {
     /// The verdicts.
@@ -470,7 +489,8 @@ pub struct PartUploaded {
 
 /// Joins parts into an object, by reference: no byte is uploaded again.
 ///
-/// Errors: `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`.
+/// Errors: `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`, `PreconditionFailed`, `NoSuchKey`. The upload
+/// stays as it is after each of them.
 #[derive(Debug, Clone)]
 pub struct CompleteUpload {
     /// The bucket.
@@ -479,6 +499,8 @@ pub struct CompleteUpload {
     pub key: ObjectKey,
     /// The upload.
     pub upload_id: UploadId,
+    /// Preconditions on what the object replaces.
+    pub conditions: WriteConditions,
     /// The parts in the order given by the client.
     pub parts: Vec<NamedPart>,
 }
@@ -527,12 +549,14 @@ mod tests {
         let put = PutObject {
             bucket: bucket.clone(),
             key: key.clone(),
+            conditions: WriteConditions::default(),
             payload: Payload::unchecked(ByteStream::empty()),
             metadata: ObjectMetadata::default(),
         };
         let delete = DeleteObject {
             bucket: bucket.clone(),
             key: key.clone(),
+            conditions: WriteConditions::default(),
         };
         let head = HeadObject {
             bucket,

@@ -69,6 +69,39 @@ async fn a_stranger_is_refused_before_100_continue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_conditions_fail_is_refused_before_100_continue() {
+    let stand = Stand::start().await;
+    let put = Request::new("PUT", "/bucket/k").body("before");
+    assert_eq!(put.signed(&stand).send(&stand).await.status, 200);
+    for (target, condition, verdict) in [
+        (
+            "/bucket/k",
+            ("if-none-match", "*"),
+            (412, "PreconditionFailed"),
+        ),
+        (
+            "/bucket/k",
+            ("if-match", "\"x\""),
+            (412, "PreconditionFailed"),
+        ),
+        ("/bucket/absent", ("if-match", "\"x\""), (404, "NoSuchKey")),
+    ] {
+        let request = Request::new("PUT", target)
+            .body("never sent")
+            .header("expect", "100-continue")
+            .header(condition.0, condition.1)
+            .signed(&stand);
+        let mut stream = connect(&stand).await;
+        stream.write_all(request.head.as_bytes()).await.unwrap();
+        let answer = Answer::read(&mut stream, false).await;
+        assert_eq!(answer.verdict(), verdict, "{target} {condition:?}");
+        assert_eq!(answer.header("connection"), "close");
+    }
+    let get = Request::new("GET", "/bucket/k").signed(&stand);
+    assert_eq!(get.send(&stand).await.text(), "before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_implemented_changes_nothing() {
     let stand = Stand::start().await;
     let put = Request::new("PUT", "/bucket/k")
@@ -81,11 +114,10 @@ async fn what_is_not_implemented_changes_nothing() {
         ("PUT", "/bucket/k?acl", ("x-amz-acl", "private")),
         ("PUT", "/bucket/k?tagging", ("accept", "*/*")),
         ("PUT", "/bucket/k?something-new", ("accept", "*/*")),
-        ("PUT", "/bucket/k", ("if-none-match", "*")),
-        ("PUT", "/bucket/k", ("if-match", "\"x\"")),
+        ("PUT", "/bucket/k", ("if-unmodified-since", "x")),
         ("PUT", "/bucket/k", ("x-amz-tagging", "a=b")),
         ("DELETE", "/bucket/k?tagging", ("accept", "*/*")),
-        ("DELETE", "/bucket/k", ("if-match", "\"x\"")),
+        ("DELETE", "/bucket/k", ("if-none-match", "*")),
         ("DELETE", "/bucket?policy", ("accept", "*/*")),
         ("PUT", "/bucket?versioning", ("accept", "*/*")),
     ] {

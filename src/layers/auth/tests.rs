@@ -22,7 +22,7 @@ use crate::storage::{
     AnyOperation, AnyOutput, BucketName, ByteStream, Checksum, ChecksumAlgorithm, ContentHash,
     Credentials, DeleteObject, ExpectedChecksum, GetObject, Integrity, ListBuckets, ObjectKey,
     ObjectMetadata, ObjectWritten, Payload, Principal, Protocol, PutObject, ReadConditions,
-    RequestContext, Rights, Secret, StorageError, StorageRequest,
+    RequestContext, Rights, Secret, StorageError, StorageRequest, WriteConditions,
 };
 use crate::telemetry::Metrics;
 
@@ -193,6 +193,7 @@ impl Scene {
         PutObject {
             bucket: BucketName::new("b").unwrap(),
             key: ObjectKey::new("k").unwrap(),
+            conditions: WriteConditions::default(),
             payload: Payload {
                 body: ByteStream::new(frames, None),
                 integrity,
@@ -417,6 +418,7 @@ async fn a_reader_reads_and_lists_and_changes_nothing() {
     let delete = DeleteObject {
         bucket: BucketName::new("b").unwrap(),
         key: ObjectKey::new("k").unwrap(),
+        conditions: WriteConditions::default(),
     };
     let denied = scene.call(get(&reader, "/"), delete).await;
     assert!(matches!(denied, Err(StorageError::AccessDenied { .. })));

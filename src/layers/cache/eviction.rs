@@ -28,7 +28,8 @@ impl Effects {
                 Some(Self::Keys(vec![(bucket, key)]))
             }
             AnyOperation::DeleteObjects(delete) => {
-                let slots = delete.keys.iter().map(|key| (bucket.clone(), key.clone()));
+                let keys = delete.deletions.iter().map(|deletion| &deletion.key);
+                let slots = keys.map(|key| (bucket.clone(), key.clone()));
                 Some(Self::Keys(slots.collect()))
             }
             AnyOperation::CreateBucket(_) | AnyOperation::DeleteBucket(_) => {

@@ -9,6 +9,7 @@ use crate::layers::testing::{
 };
 use crate::storage::{
     CompleteUpload, CreateBucket, DeleteBucket, EtagMatch, NamedPart, PartNumber, UploadId,
+    WriteConditions,
 };
 
 const LIMITS: FileInfoLimits = FileInfoLimits {
@@ -194,6 +195,7 @@ async fn every_write_evicts_what_it_changes_and_nothing_else() {
         bucket: bucket(),
         key: key("k"),
         upload_id: UploadId::random(),
+        conditions: WriteConditions::default(),
         parts: vec![NamedPart {
             part_number: PartNumber::new(1).unwrap(),
             etag: "x".into(),

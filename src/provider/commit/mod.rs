@@ -5,13 +5,20 @@
 //!
 //! # Behaviour
 //! - A change is answered only after the Hub's verdict on every one of its own lines.
+//! - A change whose conditions fail when its turn comes never leaves. They are judged against one fresh look-up for the
+//!   whole group, never a cache; a group without conditions looks nothing up.
 //! - Changes that touch the same path take effect strictly in the order in which they came: a later one leaves only after
 //!   the earlier one's final verdict, resends included.
 //! - A batch that is refused as a whole is split until the culprit is alone.
 //! - Lines that fail in an accepted batch are looked up, and sent again alone; a deletion of what is not there has
 //!   succeeded. A lost answer is settled by looking the paths up before anything is sent again.
+//! - A conditional change is sent again only while its conditions still hold.
+//! - If the line of an object fails for good, what its other lines changed is put back as far as it is known.
 //! - A caller that leaves does not take its change back.
 
+mod change;
+mod companions;
+mod judge;
 mod queue;
 mod settle;
 
@@ -23,27 +30,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio_util::task::TaskTracker;
 
+pub use crate::provider::commit::change::Change;
+use crate::provider::commit::companions::Companions;
 use crate::provider::commit::queue::{Pending, Queue};
-use crate::provider::hub::{BatchError, BatchLine, HubClient};
+use crate::provider::hub::{BatchError, BatchLine, FileRecord, HubClient};
 use crate::storage::{BucketId, Secret, StorageError};
 use crate::telemetry::Metrics;
-
-/// The lines of one write: they succeed or fail as one for its caller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    lines: Vec<BatchLine>,
-}
-
-impl Change {
-    /// Bundles lines; every path at most once.
-    pub fn new(lines: Vec<BatchLine>) -> Self {
-        Self { lines }
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().map(BatchLine::path)
-    }
-}
 
 /// Commits changes, bucket by bucket. Clones share the queues.
 #[derive(Clone)]
@@ -55,6 +47,7 @@ struct Shared {
     tasks: TaskTracker,
     /// How long to wait before failed lines are sent again, attempt by attempt.
     resend_after: Vec<Duration>,
+    companions: Companions,
     buckets: Mutex<HashMap<BucketId, Arc<Bucket>>>,
 }
 
@@ -81,13 +74,15 @@ impl Committer {
             metrics,
             tasks,
             resend_after,
+            companions: Companions::default(),
             buckets: Mutex::default(),
         }))
     }
 
-    /// Commits a change and returns the Hub's verdict on it.
+    /// Commits a change and returns the verdict on it.
     ///
-    /// Errors: what the Hub says of this change's lines, or of the bucket.
+    /// Errors: what the Hub says of this change's lines, or of the bucket; `PreconditionFailed` or `NoSuchKey` where its
+    /// conditions do not hold.
     pub async fn commit(
         &self,
         token: &Secret,
@@ -116,6 +111,11 @@ impl Committer {
     pub async fn barrier(&self, bucket: &BucketId) -> OwnedRwLockWriteGuard<()> {
         let entry = self.bucket(bucket);
         entry.open.clone().write_owned().await
+    }
+
+    /// Remembers what a reader has found beside an object, so that it can be put back if a later write fails halfway.
+    pub fn note_companion(&self, bucket: &BucketId, found: &FileRecord) {
+        self.0.companions.note_found(bucket, [found]);
     }
 
     fn bucket(&self, bucket: &BucketId) -> Arc<Bucket> {
@@ -147,6 +147,7 @@ impl Committer {
         };
         let (committer, bucket, entry) = (self.clone(), bucket.clone(), entry.clone());
         self.0.tasks.spawn(async move {
+            let group = committer.judge(&bucket, &entry, group).await;
             let unsettled = committer.send(&bucket, &entry, group).await;
             entry.queue().finish_group();
             // What has to be looked up and sent again does not hold up the changes behind it.
@@ -154,6 +155,7 @@ impl Committer {
                 committer.spawn_settle(&bucket, &entry, unsettled);
             }
             committer.send_next(&bucket, &entry);
+            committer.forget_if_idle(&bucket, &entry);
         });
     }
 
@@ -167,9 +169,10 @@ impl Committer {
         let mut unsettled = Vec::new();
         let mut groups = vec![group];
         while let Some(mut group) = groups.pop() {
-            let lines =
-                queue::ordered_lines(group.iter().map(|pending| pending.change.lines.as_slice()));
-            let token = group[0].token.clone();
+            let Some(token) = group.first().map(|first| first.token.clone()) else {
+                continue;
+            };
+            let lines = queue::ordered_lines(group.iter().map(|pending| pending.change.lines()));
             match self.batch(&token, bucket, &lines).await {
                 Ok(verdicts) => {
                     let failed = lines
@@ -178,7 +181,7 @@ impl Committer {
                         .filter(|(_, verdict)| verdict.is_err());
                     let failed: HashSet<String> =
                         failed.map(|(line, _)| line.path().to_owned()).collect();
-                    unsettled.extend(self.answer_all_but(entry, group, &failed));
+                    unsettled.extend(self.answer_all_but(bucket, entry, group, &failed));
                 }
                 Err(BatchError::Refused(_)) if group.len() > 1 => {
                     let second_half = group.split_off(group.len() / 2);
@@ -186,7 +189,7 @@ impl Committer {
                 }
                 Err(BatchError::Refused(error) | BatchError::NotDone(error)) => {
                     for pending in group {
-                        self.answer(entry, pending, "failed", Err(error.clone()));
+                        self.answer(bucket, entry, pending, "failed", Err(error.clone()));
                     }
                 }
                 Err(BatchError::AnswerLost(_)) => {
@@ -203,6 +206,7 @@ impl Committer {
 
     fn answer_all_but(
         &self,
+        bucket: &BucketId,
         entry: &Bucket,
         group: Vec<Pending>,
         failed: &HashSet<String>,
@@ -212,15 +216,15 @@ impl Committer {
             let has_failed = |line: &&BatchLine| failed.contains(line.path());
             let lines: Vec<BatchLine> = pending
                 .change
-                .lines
+                .lines()
                 .iter()
                 .filter(has_failed)
                 .cloned()
                 .collect();
             if lines.is_empty() {
-                self.answer(entry, pending, "ok", Ok(()));
+                self.answer(bucket, entry, pending, "ok", Ok(()));
             } else {
-                unsettled.push(settle::Unsettled { pending, lines });
+                unsettled.push(settle::Unsettled::refused(pending, lines));
             }
         }
         unsettled
@@ -241,12 +245,16 @@ impl Committer {
     /// Gives a change its verdict and lets later changes of the same paths go.
     fn answer(
         &self,
+        bucket: &BucketId,
         entry: &Bucket,
         pending: Pending,
         result: &'static str,
         verdict: Result<(), StorageError>,
     ) {
         self.0.metrics.commit(result);
+        if verdict.is_ok() {
+            self.0.companions.note_done(bucket, &pending.change);
+        }
         entry.queue().release(&pending.change);
         // Nobody may be waiting any more; the verdict stands all the same.
         let _ = pending.answer.send(verdict);
@@ -260,205 +268,4 @@ impl fmt::Debug for Committer {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::provider::hub::fake::{FakeHub, Reply, bucket_id as bucket, token};
-    use crate::storage::ContentHash;
-
-    fn add(path: &str) -> Change {
-        let line = BatchLine::AddFile {
-            path: path.into(),
-            hash: ContentHash::EMPTY,
-            mtime: None,
-            content_type: None,
-        };
-        Change::new(vec![line])
-    }
-
-    fn delete(path: &str) -> Change {
-        Change::new(vec![BatchLine::DeleteFile { path: path.into() }])
-    }
-
-    fn all_done(count: usize) -> Reply {
-        Reply::json(
-            200,
-            &json!({"success": true, "processed": count, "succeeded": count, "failed": []}),
-        )
-    }
-
-    fn one_failed(count: usize, path: &str) -> Reply {
-        let failed = json!([{"path": path, "error": "try again"}]);
-        Reply::json(
-            200,
-            &json!({"success": false, "processed": count, "succeeded": count - 1, "failed": failed}),
-        )
-    }
-
-    fn present(path: &str) -> Reply {
-        let file = json!({"type": "file", "path": path, "size": 0, "xetHash": ContentHash::EMPTY.as_str(),
-            "uploadedAt": "2026-01-02T03:04:05.678Z"});
-        Reply::json(200, &json!([file]))
-    }
-
-    fn nothing_there() -> Reply {
-        Reply::json(200, &json!([]))
-    }
-
-    async fn committer(replies: Vec<Reply>) -> (Committer, FakeHub) {
-        let (hub, fake) = FakeHub::start(replies).await;
-        let mut committer = Committer::new(hub, Metrics::new(), TaskTracker::new());
-        let shared = Arc::get_mut(&mut committer.0).unwrap();
-        shared.resend_after = vec![Duration::from_millis(1), Duration::from_millis(1)];
-        (committer, fake)
-    }
-
-    fn batches(fake: &FakeHub) -> Vec<usize> {
-        let batches = fake
-            .asked()
-            .into_iter()
-            .filter(|asked| asked.line.ends_with("/batch"));
-        batches.map(|asked| asked.body.lines().count()).collect()
-    }
-
-    #[tokio::test]
-    async fn changes_that_come_while_a_batch_is_in_flight_leave_together() {
-        let (committer, fake) = committer(vec![all_done(1), all_done(3)]).await;
-        let (token, bucket) = (token(), bucket());
-        let commits = ["a", "b", "c", "d"].map(|path| committer.commit(&token, &bucket, add(path)));
-        assert!(
-            futures::future::join_all(commits)
-                .await
-                .iter()
-                .all(Result::is_ok)
-        );
-        assert_eq!(batches(&fake), [1, 3]);
-        assert!(
-            committer.buckets().is_empty(),
-            "an idle bucket is forgotten"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_failed_line_is_sent_again_alone_and_the_others_are_answered() {
-        let replies = vec![
-            all_done(1),
-            one_failed(2, "b"),
-            nothing_there(),
-            all_done(1),
-        ];
-        let (committer, fake) = committer(replies).await;
-        let (token, bucket) = (token(), bucket());
-        let commits = ["a", "b", "c"].map(|path| committer.commit(&token, &bucket, add(path)));
-        assert!(
-            futures::future::join_all(commits)
-                .await
-                .iter()
-                .all(Result::is_ok)
-        );
-        assert_eq!(batches(&fake), [1, 2, 1]);
-    }
-
-    #[tokio::test]
-    async fn a_line_that_keeps_failing_fails_only_its_own_write() {
-        let replies = vec![
-            one_failed(1, "a"),
-            nothing_there(),
-            one_failed(1, "a"),
-            nothing_there(),
-            one_failed(1, "a"),
-            nothing_there(),
-        ];
-        let (committer, fake) = committer(replies).await;
-        let error = committer
-            .commit(&token(), &bucket(), add("a"))
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(&error, StorageError::Unavailable { reason, .. } if reason.contains("try again")),
-            "{error}"
-        );
-        assert_eq!(batches(&fake), [1, 1, 1]);
-    }
-
-    #[tokio::test]
-    async fn deleting_what_is_not_there_succeeds() {
-        let (committer, fake) = committer(vec![one_failed(1, "a"), nothing_there()]).await;
-        committer
-            .commit(&token(), &bucket(), delete("a"))
-            .await
-            .unwrap();
-        assert_eq!(batches(&fake), [1]);
-    }
-
-    #[tokio::test]
-    async fn a_lost_answer_is_settled_by_looking_before_sending_again() {
-        let torn = || Reply::json(200, &json!({"success": true}));
-        let (committer, fake) = committer(vec![torn(), present("a")]).await;
-        committer
-            .commit(&token(), &bucket(), add("a"))
-            .await
-            .unwrap();
-        assert_eq!(
-            batches(&fake),
-            [1],
-            "it had taken effect, so it was not sent again"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_refused_batch_is_split_until_the_culprit_is_alone() {
-        let refused = || Reply::json(400, &json!({"error": "bad path"}));
-        // a alone; b, c, d refused; then b alone; c, d refused; then c, then d refused.
-        let replies = vec![
-            all_done(1),
-            refused(),
-            all_done(1),
-            refused(),
-            all_done(1),
-            refused(),
-        ];
-        let (committer, fake) = committer(replies).await;
-        let (token, bucket) = (token(), bucket());
-        let commits = ["a", "b", "c", "d"].map(|path| committer.commit(&token, &bucket, add(path)));
-        let verdicts = futures::future::join_all(commits).await;
-        assert_eq!(
-            verdicts.iter().map(Result::is_ok).collect::<Vec<_>>(),
-            [true, true, true, false]
-        );
-        assert_eq!(batches(&fake), [1, 3, 1, 2, 1, 1]);
-    }
-
-    #[tokio::test]
-    async fn changes_of_one_path_take_effect_in_their_order() {
-        let (committer, fake) = committer(vec![all_done(1), all_done(1), all_done(1)]).await;
-        let (token, bucket) = (token(), bucket());
-        let changes = [add("a"), delete("a"), add("a")];
-        let commits = changes.map(|change| committer.commit(&token, &bucket, change));
-        assert!(
-            futures::future::join_all(commits)
-                .await
-                .iter()
-                .all(Result::is_ok)
-        );
-        let bodies: Vec<String> = fake.asked().into_iter().map(|asked| asked.body).collect();
-        assert_eq!(bodies.len(), 3);
-        assert!(bodies[1].contains("deleteFile"), "{bodies:?}");
-    }
-
-    #[tokio::test]
-    async fn a_barrier_waits_for_commits_and_keeps_new_ones_out() {
-        let (committer, fake) = committer(vec![all_done(1), all_done(1)]).await;
-        let (token, bucket) = (token(), bucket());
-        committer.commit(&token, &bucket, add("a")).await.unwrap();
-        let barrier = committer.barrier(&bucket).await;
-        let later = committer.commit(&token, &bucket, add("b"));
-        futures::pin_mut!(later);
-        assert!(futures::poll!(&mut later).is_pending());
-        assert_eq!(batches(&fake), [1]);
-        drop(barrier);
-        later.await.unwrap();
-        assert_eq!(batches(&fake), [1, 1]);
-    }
-}
+mod tests;

@@ -30,40 +30,60 @@ impl Queue {
     }
 
     /// Takes the changes that may leave now, and marks a batch call as in flight; `None` if one already is, or if nothing
-    /// may leave.
+    /// may leave. What leaves in the end is told by [`Queue::depart`].
     ///
     /// A change stays behind if one of its paths is busy or belongs to an earlier change that stays behind: so the order on
-    /// each path is kept. All changes of a group carry the same Hub token.
+    /// each path is kept. Conditional changes may share paths with each other: which of them leaves is for the judge to
+    /// say. All changes of a group carry the same Hub token.
     pub(super) fn start_group(&mut self) -> Option<Vec<Pending>> {
         if self.is_sending {
             return None;
         }
         let mut group: Vec<Pending> = Vec::new();
         let mut staying = VecDeque::new();
-        let mut blocked: HashSet<String> = HashSet::new();
+        let mut claimed: HashSet<String> = HashSet::new();
+        let mut contested: HashSet<String> = HashSet::new();
         let mut lines = 0;
         for pending in std::mem::take(&mut self.waiting) {
-            let has_room =
-                lines + pending.change.lines.len() <= MAX_BATCH_LINES || group.is_empty();
+            let line_count = pending.change.lines().len();
+            let has_room = lines + line_count <= MAX_BATCH_LINES || group.is_empty();
             let has_token = group
                 .first()
                 .is_none_or(|first| first.token == pending.token);
-            let is_free = pending
-                .change
-                .paths()
-                .all(|path| !self.busy.contains(path) && !blocked.contains(path));
-            if has_room && has_token && is_free {
-                lines += pending.change.lines.len();
-                self.busy.extend(pending.change.paths().map(str::to_owned));
+            let may_share = pending.change.is_conditional();
+            let is_free = pending.change.paths().all(|path| {
+                !self.busy.contains(path)
+                    && !claimed.contains(path)
+                    && (may_share || !contested.contains(path))
+            });
+            let is_taken = has_room && has_token && is_free;
+            let paths = pending.change.paths().map(str::to_owned);
+            if is_taken && may_share {
+                contested.extend(paths);
+            } else {
+                claimed.extend(paths);
+            }
+            if is_taken {
+                lines += line_count;
                 group.push(pending);
             } else {
-                blocked.extend(pending.change.paths().map(str::to_owned));
                 staying.push_back(pending);
             }
         }
         self.waiting = staying;
         self.is_sending = !group.is_empty();
         self.is_sending.then_some(group)
+    }
+
+    /// Notes what of the group leaves, and puts back in front what has to wait for it: in its old order, so before
+    /// everything that came later.
+    pub(super) fn depart(&mut self, leaving: &[Pending], waiting: Vec<Pending>) {
+        for pending in leaving {
+            self.busy.extend(pending.change.paths().map(str::to_owned));
+        }
+        for pending in waiting.into_iter().rev() {
+            self.waiting.push_front(pending);
+        }
     }
 
     /// Notes that the batch call in flight has returned.
@@ -96,7 +116,7 @@ pub(super) fn ordered_lines<'a>(changes: impl Iterator<Item = &'a [BatchLine]>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::ContentHash;
+    use crate::storage::{ContentHash, EtagMatch, ObjectKey, WriteConditions};
 
     fn add(path: &str) -> BatchLine {
         BatchLine::AddFile {
@@ -119,8 +139,10 @@ mod tests {
         }
     }
 
+    /// Starts a group that leaves whole, and returns its paths.
     fn group_paths(queue: &mut Queue) -> Option<Vec<String>> {
         let group = queue.start_group()?;
+        queue.depart(&group, Vec::new());
         Some(
             group
                 .iter()
@@ -147,6 +169,53 @@ mod tests {
         queue.finish_group();
         queue.release(&Change::new(vec![add("a"), add("x"), add("b")]));
         assert_eq!(group_paths(&mut queue).unwrap(), ["x"]);
+    }
+
+    fn conditional(path: &str) -> Pending {
+        let key = ObjectKey::new(path).unwrap();
+        let conditions = WriteConditions {
+            if_none_match: Some(EtagMatch::Any),
+            ..WriteConditions::default()
+        };
+        Pending {
+            change: Change::of_object(&key, conditions, vec![add(path)]),
+            ..pending("t", Vec::new())
+        }
+    }
+
+    #[test]
+    fn conditional_changes_share_a_path_with_each_other_only() {
+        let mut queue = Queue::default();
+        queue.push(conditional("a"));
+        queue.push(conditional("a"));
+        queue.push(pending("t", vec![add("a")]));
+        queue.push(conditional("a"));
+        queue.push(pending("t", vec![add("b")]));
+        queue.push(conditional("b"));
+        let mut group = queue.start_group().unwrap();
+        let paths: Vec<_> = group
+            .iter()
+            .flat_map(|pending| pending.change.paths())
+            .collect();
+        // The unconditional one of `a` waits, and so does whoever came after it.
+        assert_eq!(paths, ["a", "a", "b"]);
+        let waiting = vec![group.remove(1)];
+        queue.depart(&group, waiting);
+        queue.finish_group();
+        assert_eq!(
+            group_paths(&mut queue),
+            None,
+            "no verdict on `a` and `b` yet"
+        );
+        queue.release(&Change::new(vec![add("a")]));
+        let again = queue.start_group().unwrap();
+        assert!(
+            again.len() == 1 && again[0].change.is_conditional(),
+            "the one put back is first"
+        );
+        queue.depart(&[], Vec::new());
+        queue.finish_group();
+        assert_eq!(group_paths(&mut queue).unwrap(), ["a"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Settling what a batch answer left open: lines that failed, and answers that were lost.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,53 @@ use crate::telemetry::Upstream;
 
 /// A change of which some lines have no clear success.
 pub(super) struct Unsettled {
-    pub(super) pending: Pending,
-    pub(super) lines: Vec<BatchLine>,
+    pending: Pending,
+    lines: Vec<BatchLine>,
+    /// Whether an answer was lost, so that a line may have taken effect without our knowing.
+    is_lost: bool,
 }
 
 impl Unsettled {
+    /// The Hub says that these lines failed.
+    pub(super) fn refused(pending: Pending, lines: Vec<BatchLine>) -> Self {
+        Self {
+            pending,
+            lines,
+            is_lost: false,
+        }
+    }
+
+    /// The Hub's answer was lost.
     pub(super) fn whole(pending: Pending) -> Self {
-        let lines = pending.change.lines.clone();
-        Self { pending, lines }
+        let lines = pending.change.lines().to_vec();
+        Self {
+            pending,
+            lines,
+            is_lost: true,
+        }
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.lines
+            .iter()
+            .map(|line| line.path().to_owned())
+            .collect()
+    }
+
+    /// Judges whether the lines may be sent again, given what a look-up has found of them.
+    ///
+    /// Errors: why not. If the conditions fail, that is the verdict only if nothing of this change can have taken effect:
+    /// otherwise it may itself have been replaced since, and nobody knows.
+    fn check_again(&self, found: &HashMap<String, FileRecord>) -> Result<(), StorageError> {
+        if !self.pending.change.has_object_in(&self.lines) {
+            // The object is what this change made it; what is left are its companions.
+            return Ok(());
+        }
+        let verdict = self.pending.change.check(found);
+        if self.is_lost {
+            return verdict.map_err(|_| answer_lost());
+        }
+        verdict
     }
 }
 
@@ -28,39 +68,47 @@ impl Committer {
         &self,
         bucket: &BucketId,
         entry: &Arc<Bucket>,
-        unsettled: Unsettled,
+        mut unsettled: Unsettled,
     ) {
         let (committer, bucket, entry) = (self.clone(), bucket.clone(), entry.clone());
         self.0.tasks.spawn(async move {
-            let Unsettled { pending, lines } = unsettled;
-            let verdict = committer.settle(&pending, &bucket, lines).await;
+            let verdict = committer.settle(&mut unsettled, &bucket).await;
+            if verdict.is_err() {
+                committer.take_back(&unsettled, &bucket).await;
+            }
             let result = if verdict.is_ok() { "retried" } else { "failed" };
-            committer.answer(&entry, pending, result, verdict);
+            committer.answer(&bucket, &entry, unsettled.pending, result, verdict);
             committer.send_next(&bucket, &entry);
+            committer.forget_if_idle(&bucket, &entry);
         });
     }
 
-    /// Looks the lines up, sends again what did not take effect, and gives up after the last attempt.
+    /// Looks the lines up, sends again what did not take effect, and gives up after the last attempt. Afterwards
+    /// `unsettled` holds the lines that are not known to have taken effect.
     ///
     /// Errors: the last failure. What took effect until then stays.
     async fn settle(
         &self,
-        pending: &Pending,
+        unsettled: &mut Unsettled,
         bucket: &BucketId,
-        mut lines: Vec<BatchLine>,
     ) -> Result<(), StorageError> {
-        let mut failure = StorageError::Unavailable {
-            service: "hub",
-            reason: "the batch call's answer was lost".into(),
-            is_safe_to_retry: false,
-        };
+        let mut failure = answer_lost();
         for delay in &self.0.resend_after {
-            lines = self.without_effective(pending, bucket, lines).await;
-            if lines.is_empty() {
+            let found = self.drop_effective(unsettled, bucket).await;
+            if unsettled.lines.is_empty() {
                 return Ok(());
             }
+            match found {
+                Ok(found) => unsettled.check_again(&found)?,
+                // Sent blindly, it could replace what its conditions protect.
+                Err(_) if unsettled.pending.change.is_conditional() => {
+                    tokio::time::sleep(*delay).await;
+                    continue;
+                }
+                Err(_) => {}
+            }
             self.0.metrics.upstream_retry(Upstream::Hub, "batch_entry");
-            match self.resend(pending, bucket, &mut lines, *delay).await {
+            match self.resend(unsettled, bucket, *delay).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(entry)) => {
                     failure = StorageError::Unavailable {
@@ -69,32 +117,35 @@ impl Committer {
                         is_safe_to_retry: false,
                     };
                 }
-                Err(BatchError::AnswerLost(error)) => failure = error,
+                Err(BatchError::AnswerLost(error)) => {
+                    unsettled.is_lost = true;
+                    failure = error;
+                }
                 Err(BatchError::Refused(error) | BatchError::NotDone(error)) => return Err(error),
             }
         }
-        lines = self.without_effective(pending, bucket, lines).await;
-        if lines.is_empty() {
+        let _ = self.drop_effective(unsettled, bucket).await;
+        if unsettled.lines.is_empty() {
             Ok(())
         } else {
             Err(failure)
         }
     }
 
-    /// Sends lines again after a delay; afterwards `lines` holds those that failed, and the first failure is returned.
+    /// Sends the lines again after a delay; afterwards those that failed are left, and the first failure is returned.
     async fn resend(
         &self,
-        pending: &Pending,
+        unsettled: &mut Unsettled,
         bucket: &BucketId,
-        lines: &mut Vec<BatchLine>,
         delay: Duration,
     ) -> Result<Option<EntryError>, BatchError> {
         tokio::time::sleep(delay).await;
-        *lines = ordered_lines(std::iter::once(lines.as_slice()));
-        let verdicts = self.batch(&pending.token, bucket, lines).await?;
+        unsettled.lines = ordered_lines(std::iter::once(unsettled.lines.as_slice()));
+        let token = &unsettled.pending.token;
+        let verdicts = self.batch(token, bucket, &unsettled.lines).await?;
         let mut first_failure = None;
         let mut verdicts = verdicts.into_iter();
-        lines.retain(|_| match verdicts.next() {
+        unsettled.lines.retain(|_| match verdicts.next() {
             Some(Err(failure)) => {
                 first_failure.get_or_insert(failure);
                 true
@@ -104,27 +155,49 @@ impl Committer {
         Ok(first_failure)
     }
 
-    /// Returns the lines that have not taken effect. If the look-up fails, none is known to have.
-    async fn without_effective(
+    /// Drops the lines that have taken effect, and returns what was found. If the look-up fails, none is known to have.
+    async fn drop_effective(
         &self,
-        pending: &Pending,
+        unsettled: &mut Unsettled,
         bucket: &BucketId,
-        lines: Vec<BatchLine>,
-    ) -> Vec<BatchLine> {
-        let paths: Vec<String> = lines.iter().map(|line| line.path().to_owned()).collect();
-        let Ok(found) = self.0.hub.paths_info(&pending.token, bucket, &paths).await else {
-            return lines;
+    ) -> Result<HashMap<String, FileRecord>, StorageError> {
+        let (token, paths) = (&unsettled.pending.token, unsettled.paths());
+        let found = self.look_up(token, bucket, &paths).await?;
+        unsettled
+            .lines
+            .retain(|line| !is_effective(line, found.get(line.path())));
+        Ok(found)
+    }
+
+    /// Puts back what stood beside an object whose own line has failed for good. It is sent once: the failure is reported
+    /// in any case, and what stays is bound to content that is not there.
+    async fn take_back(&self, unsettled: &Unsettled, bucket: &BucketId) {
+        let Unsettled { pending, lines, .. } = unsettled;
+        let undo = self.0.companions.undo(bucket, &pending.change, lines);
+        if undo.is_empty() {
+            return;
+        }
+        let undo = ordered_lines(std::iter::once(undo.as_slice()));
+        let is_undone = match self.batch(&pending.token, bucket, &undo).await {
+            Ok(verdicts) => verdicts.iter().all(Result::is_ok),
+            Err(_) => false,
         };
-        lines
-            .into_iter()
-            .filter(|line| !is_effective(line, &found))
-            .collect()
+        if !is_undone {
+            tracing::warn!(%bucket, "failed to put back what stood beside an object that could not be written");
+        }
+    }
+}
+
+fn answer_lost() -> StorageError {
+    StorageError::Unavailable {
+        service: "hub",
+        reason: "the batch call's answer was lost".into(),
+        is_safe_to_retry: false,
     }
 }
 
 /// Reports whether the Hub's present state is what the line asks for.
-fn is_effective(line: &BatchLine, found: &[FileRecord]) -> bool {
-    let present = found.iter().find(|record| record.path == line.path());
+fn is_effective(line: &BatchLine, present: Option<&FileRecord>) -> bool {
     match (line, present) {
         (BatchLine::DeleteFile { .. }, present) => present.is_none(),
         (

@@ -55,6 +55,16 @@ impl HfProvider {
             Err(error) => return Err(error),
         };
         check_order(&operation.parts)?;
+        let (token, key) = (&tenant.hub_token, &operation.key);
+        let foreseen = self
+            .0
+            .committer
+            .foresee(token, &bucket, key, &operation.conditions);
+        if let Err(refusal) = foreseen.await {
+            return self
+                .unless_completed(tenant, &bucket, &operation, refusal)
+                .await;
+        }
         let layout = Layout::of(upload_id);
         let files = self.files_of(tenant, &bucket, &layout).await?;
         let parts = find_parts(&layout, &files, &operation.parts)?;
@@ -63,9 +73,17 @@ impl HfProvider {
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
             let _guards = guards;
-            let completed = provider
+            let joined = provider
                 .join(&tenant, &bucket, &operation, &record, &files, &manifests)
-                .await?;
+                .await;
+            let completed = match joined {
+                Ok(completed) => completed,
+                Err(error) => {
+                    return provider
+                        .unless_completed(&tenant, &bucket, &operation, error)
+                        .await;
+                }
+            };
             provider.clean_up(tenant, bucket, operation.upload_id, files);
             Ok(completed)
         })
@@ -109,11 +127,32 @@ impl HfProvider {
         lines.push(hidden_file(layout.done_object(), completed.hash));
 
         self.0.cas.register(&access, bucket, staged).await?;
+        let change = Change::of_object(&operation.key, operation.conditions.clone(), lines);
         self.0
             .committer
-            .commit(&tenant.hub_token, bucket, Change::new(lines))
+            .commit(&tenant.hub_token, bucket, change)
             .await?;
         Ok(completed)
+    }
+
+    /// Returns the answer to a completion that failed, unless it is the repetition of one that took effect while its
+    /// answer was lost: then what stands in its conditions' way is its own object.
+    async fn unless_completed(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        operation: &CompleteUpload,
+        error: StorageError,
+    ) -> Result<UploadCompleted, StorageError> {
+        let is_refusal = matches!(
+            error,
+            StorageError::PreconditionFailed { .. } | StorageError::NoSuchKey { .. }
+        );
+        if !is_refusal {
+            return Err(error);
+        }
+        let earlier = self.completed_earlier(tenant, bucket, operation).await?;
+        earlier.ok_or(error)
     }
 
     /// Answers a repeated completion from its mark, if there is one for this key.

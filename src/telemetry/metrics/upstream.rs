@@ -19,7 +19,7 @@ pub(super) const CALL_SECONDS: &[f64] = &[
 const BATCH_LINES: &[f64] = &[1., 2., 5., 10., 20., 50., 100., 200., 500., 1000.];
 
 /// Ways in which a write was registered.
-const COMMIT_RESULTS: [&str; 3] = ["ok", "retried", "failed"];
+const COMMIT_RESULTS: [&str; 4] = ["ok", "retried", "failed", "refused"];
 
 #[derive(Debug)]
 pub(super) struct UpstreamSeries {
@@ -208,7 +208,7 @@ impl Metrics {
             .observe(elapsed.as_secs_f64());
     }
 
-    /// Counts a registered write by its result: `ok`, `retried`, `failed`.
+    /// Counts a registered write by its result: `ok`, `retried`, `failed`, or `refused` by its conditions.
     pub fn commit(&self, result: &str) {
         self.0.upstream.commits.with_label_values(&[result]).inc();
     }
