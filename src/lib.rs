@@ -16,6 +16,7 @@
 //!                    │  StorageRequest<Principal>      who the client is
 //!                 namespace          bucket names are scoped, the Hub token is chosen
 //!                    │  StorageRequest<Tenant>         whose buckets these are
+//!                 public             strangers see public buckets, if they are let in at all
 //!                 cache              file infos; own writes evict
 //!                 retry              what is idempotent and has no body
 //!                 provider metrics   each attempt
@@ -57,6 +58,7 @@
 //! | [`provider`] | operations on the Hub and the CAS |
 //! | [`cache`] | bounded maps and single flight |
 //! | [`telemetry`] | metrics, logs, traces, the admin listener |
+//! | [`tls`] | the server's certificate, renewed while it runs |
 //! | [`config`] | settings and their sources |
 //! | `devhub` | the development Hub, a stand-in that speaks the real protocols |
 //! | [`app`], [`shutdown`] | the process: its start, its commands, its end |
@@ -74,3 +76,4 @@ pub mod sigv4;
 pub mod stack;
 pub mod storage;
 pub mod telemetry;
+pub mod tls;

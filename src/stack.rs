@@ -10,8 +10,8 @@ use tower::util::BoxCloneSyncService;
 use crate::layers::auth::CredentialStore;
 use crate::layers::{
     AdmissionLayer, AuthLayer, DeadlineLayer, Deadlines, FileInfoCacheLayer, FileInfoLimits,
-    NamespaceLayer, ProviderMetricsLayer, RequestMetricsLayer, RetryLimits, RetryPolicy, Tenancy,
-    TraceLayer,
+    NamespaceLayer, ProviderMetricsLayer, PublicReadLayer, RequestMetricsLayer, RetryLimits,
+    RetryPolicy, Tenancy, TraceLayer,
 };
 use crate::storage::{StorageService, StorageStack, Tenant};
 use crate::telemetry::Metrics;
@@ -74,6 +74,8 @@ pub fn storage_stack(
         ))
         // Names become full bucket ids from here on, so that the cache cannot mix namespaces.
         .layer(NamespaceLayer::new(tenancy, &metrics))
+        // Below namespace, which knows the bucket; above the cache, whose hits are not for strangers.
+        .layer(PublicReadLayer::new(&metrics))
         // Above retry, so that a hit costs nothing, and those who share a lookup share its retries.
         .layer(FileInfoCacheLayer::new(file_info, &metrics))
         // Below the cache, above the count of attempts.

@@ -24,6 +24,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("stack", &["storage", "layers", "provider", "telemetry"]),
     ("shutdown", &["config"]),
+    ("tls", &[]),
 ];
 
 /// Parts of one module that must not know each other.

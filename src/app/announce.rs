@@ -28,7 +28,7 @@ impl Announcement<'_> {
         let mut text = format!("hugbucket {}\n", env!("CARGO_PKG_VERSION"));
         let mut line = |name: &str, value: &str| push(&mut text, &format!("  {name:<10} {value}"));
         match self.addresses.s3 {
-            Some(address) => line("S3", &url(address)),
+            Some(address) => line("S3", &self.s3_url(address)),
             None => line("S3", "off"),
         }
         line("FTP", "not in this version");
@@ -51,7 +51,7 @@ impl Announcement<'_> {
     /// Returns commands that work when pasted into a shell. The endpoint is an IP address, so that the clients put the
     /// bucket into the path without being told.
     fn commands(&self, address: SocketAddr) -> String {
-        let endpoint = url(address);
+        let endpoint = self.s3_url(address);
         let region = &self.config.s3.region;
         let built_in = self
             .config
@@ -74,12 +74,20 @@ impl Announcement<'_> {
         )
     }
 
+    fn s3_url(&self, address: SocketAddr) -> String {
+        let url = url(address);
+        match &self.config.tls {
+            Some(_) => url.replacen("http://", "https://", 1),
+            None => url,
+        }
+    }
+
     /// Writes the facts for programs as one JSON object, whole or not at all.
     pub(super) fn write_ready_file(&self, path: &Path) -> io::Result<()> {
         let facts = serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
-            "s3": self.addresses.s3.map(url),
+            "s3": self.addresses.s3.map(|address| self.s3_url(address)),
             "admin": self.addresses.admin.map(url),
             "hub": self.hub,
             "namespace": self.namespace.as_str(),
@@ -172,6 +180,19 @@ mod tests {
         assert!(banner.contains("AWS_ACCESS_KEY_ID=own"), "{banner}");
         assert!(
             !banner.contains("hush") && !banner.contains("DEVELOPMENT"),
+            "{banner}"
+        );
+    }
+
+    #[test]
+    fn with_a_certificate_the_endpoint_is_https() {
+        let files = [
+            ("HUGBUCKET_TLS_CERT_FILE", "/run/tls.crt"),
+            ("HUGBUCKET_TLS_KEY_FILE", "/run/tls.key"),
+        ];
+        let banner = announcement(&config(&files), &me()).banner();
+        assert!(
+            banner.contains("AWS_ENDPOINT_URL=https://127.0.0.1:9000"),
             "{banner}"
         );
     }

@@ -96,7 +96,7 @@ fn credentials(config: &Config) -> CredentialStore {
         password: user.password.clone(),
         rights: user.rights,
     });
-    CredentialStore::new(keys, users)
+    CredentialStore::new(keys, users).letting_strangers_read(config.s3.anonymous_read)
 }
 
 fn s3_config(settings: &S3Settings) -> S3Config {
@@ -108,6 +108,7 @@ fn s3_config(settings: &S3Settings) -> S3Config {
             let peer = peer.to_canonical();
             proxies.iter().any(|network| network.contains(&peer))
         }),
+        lets_strangers_read: settings.anonymous_read,
         cors: match &settings.cors {
             Cors::Any => CorsPolicy::AnyOrigin,
             Cors::Off => CorsPolicy::Off,

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::announce::Announcement;
 use crate::app::assemble::{Assembled, assemble};
@@ -18,6 +19,7 @@ use crate::s3::{self, ServerLimits};
 use crate::shutdown::{self, Drained, Shutdown};
 use crate::storage::Namespace;
 use crate::telemetry::{Admin, LogFormat, Metrics, Readiness, admin};
+use crate::tls::{self, Certificate, PemFiles};
 
 /// Serves until a signal comes, then drains.
 ///
@@ -31,6 +33,7 @@ pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    let certificate = certificate(&config).await?;
     let listeners = listen::bind(&config.listeners).await?;
     let addresses = listeners.addresses();
     let upstream = Upstream::open(&config).await?;
@@ -46,7 +49,8 @@ pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
         serve_admin(listener, admin);
     }
     if let Some(listener) = listeners.s3 {
-        serve_s3(listener, &gateway, &config, &shutdown);
+        let certificate = certificate.as_ref();
+        serve_s3(listener, certificate, &gateway, &config, &shutdown);
     }
     readiness.listeners_bound();
 
@@ -69,6 +73,29 @@ fn termination() -> Result<impl Future<Output = ()>, Failure> {
         .map_err(|error| Failure::Runtime(format!("cannot watch signals: {error}")))
 }
 
+/// Reads the certificate, if there is to be one, and has it renewed from then on.
+///
+/// Errors: a file is missing or not what it should be; SIGHUP cannot be watched.
+async fn certificate(config: &Config) -> Result<Option<Certificate>, Failure> {
+    let Some(files) = &config.tls else {
+        return Ok(None);
+    };
+    let files = PemFiles {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+    };
+    let certificate = Certificate::load(files).await;
+    let certificate = certificate.map_err(|error| {
+        Failure::configuration(format!(
+            "{error} (HUGBUCKET_TLS_CERT_FILE, HUGBUCKET_TLS_KEY_FILE)"
+        ))
+    })?;
+    let hangups = signal(SignalKind::hangup())
+        .map_err(|error| Failure::Runtime(format!("cannot watch signals: {error}")))?;
+    tokio::spawn(tls::keep_fresh(certificate.clone(), hangups));
+    Ok(Some(certificate))
+}
+
 /// Serves the admin listener to the very end of the process: whoever watches the drain asks it.
 fn serve_admin(listener: TcpListener, admin: Admin) {
     tokio::spawn(async move {
@@ -79,15 +106,22 @@ fn serve_admin(listener: TcpListener, admin: Admin) {
 }
 
 /// Serves S3. The drain waits for its requests, and then for the commits that outlive them.
-fn serve_s3(listener: TcpListener, gateway: &Assembled, config: &Config, shutdown: &Shutdown) {
+fn serve_s3(
+    listener: TcpListener,
+    certificate: Option<&Certificate>,
+    gateway: &Assembled,
+    config: &Config,
+    shutdown: &Shutdown,
+) {
     let limits = ServerLimits {
         drain_timeout: config.drain.timeout,
         ..ServerLimits::default()
     };
     let (router, provider) = (gateway.s3.clone(), gateway.provider.clone());
+    let tls = certificate.map(|certificate| certificate.server_config(&s3::ALPN_PROTOCOLS));
     let closing = shutdown.closing();
     shutdown.work().spawn(async move {
-        s3::serve(listener, router, limits, closing).await;
+        s3::serve(listener, router, tls, limits, closing).await;
         provider.drained().await;
     });
 }

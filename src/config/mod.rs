@@ -29,6 +29,6 @@ pub use error::ConfigError;
 pub use parse::{Cors, PortRange};
 pub use settings::{
     Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogSettings,
-    S3Settings,
+    S3Settings, TlsFiles,
 };
 pub use source::{Environment, Origin, Values};

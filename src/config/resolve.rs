@@ -8,7 +8,7 @@ use crate::config::parse;
 use crate::config::setting::SETTINGS;
 use crate::config::settings::{
     Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogSettings,
-    S3Settings,
+    S3Settings, TlsFiles,
 };
 use crate::config::source::Values;
 use crate::storage::Secret;
@@ -30,6 +30,7 @@ impl Config {
                 names.iter().map(|name| parse::namespace(name)).collect()
             })?,
             listeners: listeners(values, users.is_empty())?,
+            tls: tls(values)?,
             s3: s3(values)?,
             ftp: ftp(values, users)?,
             caches: caches(values)?,
@@ -117,12 +118,30 @@ fn listeners(values: &Values, has_no_ftp_user: bool) -> Result<Listeners, Config
     })
 }
 
+/// Half a certificate would silently leave a listener without TLS.
+fn tls(values: &Values) -> Result<Option<TlsFiles>, ConfigError> {
+    let (certificate, key) = ("HUGBUCKET_TLS_CERT_FILE", "HUGBUCKET_TLS_KEY_FILE");
+    let file = |variable| values.parse(variable, |text| Ok(path(text)));
+    let half = |given: &str, missing: &str| {
+        let origin = &values.get(given).origin;
+        let sentence = format!("{origin} is set, but {missing} is not");
+        Err(ConfigError::new(sentence))
+    };
+    match (file(certificate)?, file(key)?) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => half(certificate, key),
+        (None, Some(_)) => half(key, certificate),
+    }
+}
+
 fn s3(values: &Values) -> Result<S3Settings, ConfigError> {
     Ok(S3Settings {
         credentials: credential::s3_credentials(values)?,
         domains: values.parse("HUGBUCKET_S3_DOMAIN", parse::domains)?,
         region: values.parse("HUGBUCKET_S3_REGION", parse::region)?,
         default_visibility: values.parse("HUGBUCKET_DEFAULT_VISIBILITY", parse::visibility)?,
+        anonymous_read: values.parse("HUGBUCKET_ANONYMOUS_READ", parse::switch)?,
         stores_checksums: values.parse("HUGBUCKET_STORE_CHECKSUMS", parse::switch)?,
         cors: values.parse("HUGBUCKET_CORS", parse::cors)?,
         trusted_proxies: values.parse("HUGBUCKET_TRUSTED_PROXIES", parse::networks)?,
@@ -358,6 +377,20 @@ mod tests {
             "None",
         ),
         (
+            "HUGBUCKET_TLS_CERT_FILE",
+            "/run/tls.crt",
+            &[("HUGBUCKET_TLS_KEY_FILE", "/run/tls.key")],
+            |c| format!("{:?}", c.tls.as_ref().map(|tls| &tls.certificate)),
+            "Some(\"/run/tls.crt\")",
+        ),
+        (
+            "HUGBUCKET_TLS_KEY_FILE",
+            "/run/tls.key",
+            &[("HUGBUCKET_TLS_CERT_FILE", "/run/tls.crt")],
+            |c| format!("{:?}", c.tls.as_ref().map(|tls| &tls.key)),
+            "Some(\"/run/tls.key\")",
+        ),
+        (
             "HUGBUCKET_S3_DOMAIN",
             "a.test,b",
             &[],
@@ -377,6 +410,13 @@ mod tests {
             &[],
             |c| format!("{:?}", c.s3.default_visibility),
             "Public",
+        ),
+        (
+            "HUGBUCKET_ANONYMOUS_READ",
+            "true",
+            &[],
+            |c| c.s3.anonymous_read.to_string(),
+            "true",
         ),
         (
             "HUGBUCKET_STORE_CHECKSUMS",
@@ -606,6 +646,21 @@ mod tests {
         assert!(refusal(&[("HF_TOKEN", "hf_x")]).contains("AWS_ACCESS_KEY_ID"));
         let without_s3 = resolve(&[("HF_TOKEN", "hf_x"), ("HUGBUCKET_S3_ADDR", "off")]).unwrap();
         assert_eq!(without_s3.listeners.s3, None);
+    }
+
+    #[test]
+    fn half_a_certificate_is_refused() {
+        let refused = refusal(&[("HUGBUCKET_TLS_CERT_FILE", "/run/tls.crt")]);
+        assert!(
+            refused.contains("HUGBUCKET_TLS_KEY_FILE is not"),
+            "{refused}"
+        );
+        let refused = refusal(&[("HUGBUCKET_TLS_KEY_FILE", "/run/tls.key")]);
+        assert!(
+            refused.contains("HUGBUCKET_TLS_CERT_FILE is not"),
+            "{refused}"
+        );
+        assert_eq!(resolve(&[]).unwrap().tls, None);
     }
 
     #[test]

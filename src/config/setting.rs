@@ -170,6 +170,16 @@ pub static SETTINGS: &[Setting] = &[
     )
     .in_development("127.0.0.1:9464"),
     Setting::new(
+        "HUGBUCKET_TLS_CERT_FILE",
+        "",
+        "PEM file with the certificate chain; with it, the S3 listener speaks HTTPS, and only that",
+    ),
+    Setting::new(
+        "HUGBUCKET_TLS_KEY_FILE",
+        "",
+        "PEM file with the certificate's private key",
+    ),
+    Setting::new(
         "HUGBUCKET_S3_DOMAIN",
         "",
         "comma list of domains below which `<bucket>.<domain>` names a bucket",
@@ -184,6 +194,12 @@ pub static SETTINGS: &[Setting] = &[
         "private",
         "`private` or `public`: who may read buckets created without an ACL",
     ),
+    Setting::new(
+        "HUGBUCKET_ANONYMOUS_READ",
+        "false",
+        "let S3 requests without a signature read and list public buckets",
+    )
+    .kind(Kind::Switch),
     Setting::new(
         "HUGBUCKET_STORE_CHECKSUMS",
         "false",

@@ -23,6 +23,8 @@ pub struct Config {
     pub extra_namespaces: Vec<Namespace>,
     /// Where to listen.
     pub listeners: Listeners,
+    /// The certificate of the listeners that speak TLS.
+    pub tls: Option<TlsFiles>,
     /// The S3 protocol.
     pub s3: S3Settings,
     /// The FTP protocol.
@@ -78,6 +80,15 @@ pub struct Listeners {
     pub admin: Option<SocketAddr>,
 }
 
+/// Files of the server's certificate, which is read again whenever they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// `HUGBUCKET_TLS_CERT_FILE`, none: the chain in PEM form, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// `HUGBUCKET_TLS_KEY_FILE`, none: its private key in PEM form.
+    pub key: PathBuf,
+}
+
 /// The S3 protocol.
 #[derive(Debug, Clone)]
 pub struct S3Settings {
@@ -90,6 +101,8 @@ pub struct S3Settings {
     pub region: String,
     /// `HUGBUCKET_DEFAULT_VISIBILITY`, `private`: of buckets created without an ACL.
     pub default_visibility: Visibility,
+    /// `HUGBUCKET_ANONYMOUS_READ`, false: requests without a signature may read and list public buckets.
+    pub anonymous_read: bool,
     /// `HUGBUCKET_STORE_CHECKSUMS`, false: keep the checksums that clients send.
     pub stores_checksums: bool,
     /// `HUGBUCKET_CORS`, `*`: origins that browsers may call from.

@@ -11,6 +11,7 @@
 //! | [`deadline`] | how long an answer may take, and how long a transfer may stand still |
 //! | [`auth`] | who is let in |
 //! | [`namespace`] | whose buckets a principal sees |
+//! | [`public`] | which buckets callers without credentials see |
 //! | [`cache`] | which look-ups need no upstream call |
 //! | [`retry`] | which operations are tried again |
 //! | [`provider_metrics`] | what is counted of an attempt |
@@ -24,6 +25,7 @@ pub mod deadline;
 pub mod metrics;
 pub mod namespace;
 pub mod provider_metrics;
+pub mod public;
 pub mod retry;
 pub mod trace;
 
@@ -39,5 +41,6 @@ pub use deadline::{DeadlineLayer, Deadlines};
 pub use metrics::RequestMetricsLayer;
 pub use namespace::{NamespaceLayer, Scope, Tenancy};
 pub use provider_metrics::ProviderMetricsLayer;
+pub use public::PublicReadLayer;
 pub use retry::{RetryLimits, RetryPolicy};
 pub use trace::TraceLayer;

@@ -22,7 +22,10 @@ pub async fn list(hub: &HubClient, tenant: &Tenant) -> Result<BucketList, Storag
         .await?
     {
         let name = record.id.name.clone();
-        buckets.push(info(name, &record));
+        // Hidden by one of a further namespace: the name leads there, so it is not shown for this one.
+        if tenant.bucket(&name) == record.id {
+            buckets.push(info(name, &record));
+        }
     }
     for namespace in tenant.extra_namespaces.iter() {
         for record in hub.list_buckets(&tenant.hub_token, namespace).await? {
@@ -175,15 +178,18 @@ mod tests {
 
     #[tokio::test]
     async fn buckets_are_sorted_and_further_namespaces_are_named() {
-        let (hub, _) =
-            FakeHub::start(vec![wire(&["me/b", "me/a", "me/z"]), wire(&["org/c"])]).await;
+        let (hub, _) = FakeHub::start(vec![
+            wire(&["me/b", "me/a", "me/org.c", "me/org.", "me/z"]),
+            wire(&["org/c"]),
+        ])
+        .await;
         let listed = list(&hub, &tenant(&["org"])).await.unwrap();
         let names: Vec<_> = listed
             .buckets
             .iter()
             .map(|bucket| bucket.name.as_str())
             .collect();
-        assert_eq!(names, ["a", "b", "org.c", "z"]);
+        assert_eq!(names, ["a", "b", "org.", "org.c", "z"]);
         assert_eq!(listed.owner, "me");
     }
 

@@ -25,7 +25,7 @@ use crate::s3::params::Params;
 use crate::s3::route::{BucketAction, ObjectAction, Route};
 use crate::s3::target::Target;
 use crate::s3::{bucket, copy, cors, delete, edge, list, multipart, object};
-use crate::storage::Gateway;
+use crate::storage::{Gateway, StorageError};
 use crate::telemetry::Metrics;
 
 /// Everything that all requests share.
@@ -118,6 +118,9 @@ impl Adapter {
         let gateway = self.gateway.clone();
         let config = Arc::clone(&self.config);
         let exchange = Exchange::read(head, headers, body, params, gateway, config)?;
+        if self.config.lets_strangers_read && route.asks_for_settings() && !exchange.is_signed() {
+            return Err(StorageError::denied("Access Denied").into());
+        }
         dispatch(route, exchange).await
     }
 }
@@ -157,7 +160,7 @@ mod tests {
     use super::*;
     use crate::s3::CorsPolicy;
     use crate::s3::testing::{Stage, ordinary};
-    use crate::storage::{BucketName, Credentials, ObjectKey, StorageError};
+    use crate::storage::{BucketName, Credentials, ObjectKey};
 
     #[tokio::test]
     async fn every_answer_carries_its_id_and_errors_name_it() {

@@ -16,6 +16,9 @@ pub struct S3Config {
     pub region: String,
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// Whether the stack lets callers without credentials read what is public. If it does, settings are refused to them
+    /// here: the stack cannot tell reading a bucket's settings from looking it up.
+    pub lets_strangers_read: bool,
     /// Which web pages may read answers.
     pub cors: CorsPolicy,
     /// The longest header section, names and values together, in bytes.
@@ -34,6 +37,7 @@ impl Default for S3Config {
             domains: Vec::new(),
             region: "us-east-1".into(),
             trusted_proxies: TrustedProxies::none(),
+            lets_strangers_read: false,
             cors: CorsPolicy::AnyOrigin,
             // 2 KiB of user metadata, a session token, a long policy: AWS allows 8 KiB, proxies add their own.
             max_header_bytes: 32 * 1024,
@@ -93,6 +97,8 @@ pub enum CorsPolicy {
 pub struct ServerLimits {
     /// Connections served at once; further ones wait in the kernel's backlog.
     pub max_connections: usize,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
     /// How long a client may take to send a request's head; also how long an idle HTTP/1.1 connection is kept.
     pub header_read_timeout: Duration,
     /// HTTP/2 streams at once on one connection.
@@ -105,6 +111,7 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            handshake_timeout: Duration::from_secs(10),
             // Longer than the 60 s for which SDKs and load balancers pool idle connections: they close first.
             header_read_timeout: Duration::from_secs(75),
             max_streams: 256,

@@ -15,6 +15,7 @@ use crate::s3::fault::Fault;
 use crate::s3::header::text;
 use crate::s3::integrity;
 use crate::s3::params::Params;
+use crate::s3::server::OverTls;
 use crate::sigv4::{ClaimOptions, ContentSha256, claim, verify_document};
 use crate::storage::{
     Credentials, Gateway, Integrity, Operation, Protocol, RequestContext, StorageError,
@@ -204,6 +205,7 @@ fn origin(head: &Parts, is_trusted: bool) -> String {
     let forwarded = |name| text(&head.headers, name).filter(|_| is_trusted);
     let scheme = match forwarded("x-forwarded-proto") {
         Some("https") => "https",
+        None if head.extensions.get::<OverTls>().is_some() => "https",
         _ => "http",
     };
     let host = forwarded("x-forwarded-host")
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_origin_is_that_of_a_trusted_proxy_or_our_own() {
-        let (head, ()) = http::Request::get("/b/k")
+        let (mut head, ()) = http::Request::get("/b/k")
             .header("host", "inner:9000")
             .header("x-forwarded-proto", "https")
             .header("x-forwarded-host", "s3.example.org")
@@ -243,5 +245,7 @@ mod tests {
             .into_parts();
         assert_eq!(origin(&head, false), "http://inner:9000");
         assert_eq!(origin(&head, true), "https://s3.example.org");
+        head.extensions.insert(OverTls);
+        assert_eq!(origin(&head, false), "https://inner:9000");
     }
 }

@@ -17,7 +17,7 @@
 //! | `commit` | answers that keep the connection alive |
 //! | `xml`, `xml_reader` | documents out, documents in |
 //! | `fault`, `error` | refusals, and the table that turns the stack's errors into them |
-//! | `adapter`, `edge`, `access_log`, `cors`, `server` | the router and what surrounds it |
+//! | `adapter`, `edge`, `access_log`, `cors`, `server`, `handshake` | the router and what surrounds it |
 
 mod access_log;
 mod adapter;
@@ -33,6 +33,7 @@ mod edge;
 mod error;
 mod exchange;
 mod fault;
+mod handshake;
 mod header;
 mod integrity;
 mod list;
@@ -52,4 +53,5 @@ mod xml_reader;
 
 pub use adapter::router;
 pub use config::{CorsPolicy, S3Config, ServerLimits, TrustedProxies};
+pub use handshake::ALPN_PROTOCOLS;
 pub use server::serve;

@@ -86,6 +86,17 @@ impl Route {
         }
     }
 
+    /// Reports whether this asks for more than the stack can tell from its operation: settings are read by looking up their
+    /// bucket or object, which strangers may do where those are public.
+    pub(super) fn asks_for_settings(&self) -> bool {
+        match self {
+            Self::Bucket(BucketAction::Stub(_), _) | Self::Object(ObjectAction::Stub(_), ..) => {
+                true
+            }
+            Self::ListBuckets | Self::Bucket(..) | Self::Object(..) => false,
+        }
+    }
+
     /// Returns S3's name of the operation, for logs.
     pub(super) fn name(&self) -> &'static str {
         match self {

@@ -1,4 +1,5 @@
-//! The connection server: HTTP/1.1 and HTTP/2 on one port, with bounds on what a client may do before it is known.
+//! The connection server: HTTP/1.1 and HTTP/2 on one port, with or without TLS, and with bounds on what a client may do
+//! before it is known.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -15,12 +16,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use crate::s3::config::ServerLimits;
+use crate::s3::handshake::shake_hands;
 
 /// How long the server waits before it accepts again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,22 +38,30 @@ const READ_BUFFER_BYTES: usize = 400 << 10;
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
-/// Serves `router` on `listener` until `shutdown` is cancelled, then lets requests under way finish.
+/// Marks the requests of a connection that is encrypted up to this process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OverTls;
+
+/// Serves `router` on `listener` until `shutdown` is cancelled, then lets requests under way finish. With `tls`, every
+/// connection begins with a handshake.
 ///
 /// # Behaviour
+/// - A handshake that takes too long, and plain HTTP where TLS is spoken, end the connection, the latter with an answer.
 /// - Beyond `max_connections`, nothing is accepted until a connection ends.
 /// - After the shutdown began, no connection is accepted and idle ones are closed; the function returns when the last
 ///   request has been answered, or after `drain_timeout`, whichever comes first.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    tls: Option<Arc<ServerConfig>>,
     limits: ServerLimits,
     shutdown: CancellationToken,
 ) {
     let builder = Arc::new(builder(&limits));
+    let tls = tls.map(TlsAcceptor::from);
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(limits.max_connections));
-    let mut stopped = pin!(shutdown.cancelled_owned());
+    let mut stopped = pin!(shutdown.cancelled());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -57,15 +70,16 @@ pub async fn serve(
         };
         let (stream, peer, permit) = accepted;
         let connection = Connection {
-            stream,
             peer,
             router: router.clone(),
             builder: Arc::clone(&builder),
+            tls: tls.clone(),
             patience: limits.header_read_timeout,
+            handshake_patience: limits.handshake_timeout,
         };
-        let served = connection.serve(graceful.watcher());
+        let opened = connection.open(stream, graceful.watcher(), shutdown.clone());
         tokio::spawn(async move {
-            served.await;
+            opened.await;
             drop(permit);
         });
     }
@@ -78,32 +92,57 @@ pub async fn serve(
     }
 }
 
-/// An accepted connection.
+/// What serves an accepted connection.
 struct Connection {
-    stream: TcpStream,
     peer: SocketAddr,
     router: Router,
     builder: Arc<Builder<TokioExecutor>>,
+    tls: Option<TlsAcceptor>,
     patience: Duration,
+    handshake_patience: Duration,
 }
 
 impl Connection {
+    /// Completes the handshake, if there is to be one, and serves the connection. A shutdown ends handshakes at once:
+    /// nothing was asked yet, so nothing is lost.
+    async fn open(self, stream: TcpStream, watcher: Watcher, closing: CancellationToken) {
+        let Some(tls) = self.tls.clone() else {
+            return self.serve(stream, watcher).await;
+        };
+        tokio::select! {
+            opened = shake_hands(stream, &tls, self.handshake_patience) => match opened {
+                Ok(stream) => self.serve(stream, watcher).await,
+                Err(error) => tracing::debug!(peer = %self.peer, %error, "a handshake failed"),
+            },
+            () = closing.cancelled() => {}
+        }
+    }
+
     /// Serves the connection to its end. One that brings no request for as long as a head may take is closed: hyper's own
     /// timer begins only after the protocol's version is known.
-    async fn serve(self, watcher: Watcher) {
+    async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        watcher: Watcher,
+    ) {
         let Self {
-            stream,
             peer,
             router,
             builder,
+            tls,
             patience,
+            ..
         } = self;
+        let is_secure = tls.is_some();
         let has_asked = Arc::new(AtomicBool::new(false));
         let asking = Arc::clone(&has_asked);
         let service = service_fn(move |request: Request<Incoming>| {
             asking.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            if is_secure {
+                request.extensions_mut().insert(OverTls);
+            }
             // A router is always ready.
             router.clone().call(request)
         });
@@ -200,12 +239,34 @@ mod tests {
     }
 
     async fn served(stage: &Stage, limits: ServerLimits) -> Served {
+        served_with(stage, None, limits).await
+    }
+
+    async fn served_over_tls(limits: ServerLimits) -> Served {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![pair.cert.der().clone()], key)
+            .unwrap();
+        served_with(&Stage::new(), Some(Arc::new(tls)), limits).await
+    }
+
+    async fn served_with(
+        stage: &Stage,
+        tls: Option<Arc<ServerConfig>>,
+        limits: ServerLimits,
+    ) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let ended = tokio::spawn(serve(
             listener,
             stage.router.clone(),
+            tls,
             limits,
             shutdown.clone(),
         ));
@@ -332,6 +393,33 @@ mod tests {
             let answer = server.exchange(beginning).await;
             assert!(!answer.contains("200 OK"), "{answer}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_handshake_has_to_come_soon() {
+        let limits = ServerLimits {
+            handshake_timeout: Duration::from_millis(50),
+            ..ServerLimits::default()
+        };
+        let server = served_over_tls(limits).await;
+        // Nothing; half of a record's head.
+        for beginning in ["", "\u{16}\u{3}"] {
+            assert_eq!(server.exchange(beginning).await, "");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_does_not_wait_for_handshakes() {
+        let server = served_over_tls(ServerLimits::default()).await;
+        let mut stream = server.connect().await;
+        stream.write_all(&[22]).await.unwrap();
+        // Answered, so the one before was accepted.
+        let refused = server.exchange(std::str::from_utf8(GET).unwrap()).await;
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+        assert!(refused.contains("This port speaks HTTPS"), "{refused}");
+        server.shutdown.cancel();
+        server.ended.await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
     }
 
     #[tokio::test]

@@ -144,6 +144,9 @@ pub enum Rights {
     All,
     /// Reading and listing only.
     ReadOnly,
+    /// Reading what everybody may read: objects and listings of public buckets. The rights of a caller without credentials,
+    /// where such callers are let in.
+    PublicRead,
 }
 
 /// A principal together with the namespace and the Hub token it works with.
@@ -165,19 +168,52 @@ impl Tenant {
     /// `<namespace>.<bucket>` names a bucket of one of the extra namespaces; any other dotted name is the name of an
     /// ordinary bucket.
     pub fn bucket(&self, name: &BucketName) -> BucketId {
-        let elsewhere = name.as_str().split_once('.').and_then(|(namespace, rest)| {
-            let namespace = self
-                .extra_namespaces
-                .iter()
-                .find(|extra| extra.as_str() == namespace)?;
+        let elsewhere = self.extra_namespaces.iter().filter_map(|namespace| {
+            let rest = name.as_str().strip_prefix(namespace.as_str())?;
             Some(BucketId {
                 namespace: namespace.clone(),
-                name: BucketName::new(rest).ok()?,
+                name: BucketName::new(rest.strip_prefix('.')?).ok()?,
             })
         });
+        // Namespaces may hold dots too: of `a` and `a.b`, the longer one is meant.
+        let elsewhere = elsewhere.max_by_key(|id| id.namespace.as_str().len());
         elsewhere.unwrap_or_else(|| BucketId {
             namespace: self.namespace.clone(),
             name: name.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(name: &str, extra: &[&str]) -> String {
+        let tenant = Tenant {
+            principal: Principal {
+                id: "key".into(),
+                rights: Rights::All,
+            },
+            namespace: Namespace::new("me").unwrap(),
+            extra_namespaces: extra
+                .iter()
+                .map(|name| Namespace::new(name).unwrap())
+                .collect(),
+            hub_token: Secret::new("hf_test"),
+        };
+        tenant.bucket(&BucketName::new(name).unwrap()).to_string()
+    }
+
+    #[test]
+    fn a_dotted_name_names_another_namespace_only_if_that_is_listed() {
+        assert_eq!(bucket("acme.data", &[]), "me/acme.data");
+        assert_eq!(bucket("acme.data", &["other"]), "me/acme.data");
+        assert_eq!(bucket("acme.data", &["acme"]), "acme/data");
+        assert_eq!(bucket("acme.my.data", &["acme"]), "acme/my.data");
+        assert_eq!(bucket("acme", &["acme"]), "me/acme");
+        assert_eq!(bucket("acme.", &["acme"]), "me/acme.");
+        assert_eq!(bucket("acmes.data", &["acme"]), "me/acmes.data");
+        assert_eq!(bucket("Acme.data", &["acme"]), "me/Acme.data");
+        assert_eq!(bucket("a.b.c", &["a", "a.b"]), "a.b/c");
     }
 }

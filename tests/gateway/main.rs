@@ -9,8 +9,11 @@ mod differential;
 mod faults;
 mod frugal;
 mod multipart;
+mod namespaces;
 mod objects;
 mod operate;
 mod stand;
+mod strangers;
+mod tls;
 #[path = "../bench/xet.rs"]
 mod xet;

@@ -88,6 +88,7 @@ impl Stand {
         tokio::spawn(s3::serve(
             listener,
             router,
+            None,
             ServerLimits::default(),
             shutdown.clone(),
         ));

@@ -39,6 +39,7 @@ pub struct PasswordUser {
 pub struct CredentialStore {
     keys: HashMap<String, AccessKey>,
     users: HashMap<String, User>,
+    lets_strangers_read: bool,
 }
 
 impl CredentialStore {
@@ -65,7 +66,20 @@ impl CredentialStore {
         Self {
             keys: keys.collect(),
             users: users.collect(),
+            lets_strangers_read: false,
         }
+    }
+
+    /// Lets callers without credentials in, to read what is public.
+    #[must_use]
+    pub fn letting_strangers_read(mut self, lets: bool) -> Self {
+        self.lets_strangers_read = lets;
+        self
+    }
+
+    /// Reports whether callers without credentials are let in.
+    pub(super) fn lets_strangers_read(&self) -> bool {
+        self.lets_strangers_read
     }
 
     /// Returns an access key by its id.

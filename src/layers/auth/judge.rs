@@ -7,7 +7,7 @@ use crate::layers::auth::credentials::CredentialStore;
 use crate::layers::auth::payload::BodyRules;
 use crate::sigv4::{Evidence, SignatureKind};
 use crate::storage::{
-    Access, Credentials, Principal, Rights, Secret, SignatureMismatch, StorageError,
+    Access, AnyOperation, Credentials, Principal, Rights, Secret, SignatureMismatch, StorageError,
 };
 use crate::telemetry::AuthFailure;
 
@@ -39,6 +39,13 @@ pub(super) fn judge(
     now: OffsetDateTime,
 ) -> Result<Admission, Denial> {
     match claimed {
+        Credentials::Anonymous if store.lets_strangers_read() => Ok(Admission {
+            principal: Principal {
+                id: "anonymous".into(),
+                rights: Rights::PublicRead,
+            },
+            body: BodyRules::unsigned(),
+        }),
         Credentials::Anonymous => Err(denied(
             AuthFailure::NoSuchKey,
             StorageError::denied("anonymous access is not allowed"),
@@ -49,16 +56,31 @@ pub(super) fn judge(
 }
 
 /// Checks rights against what an operation does.
-pub(super) fn permit(principal: &Principal, access: Access) -> Result<(), Denial> {
-    let is_allowed = match (principal.rights, access) {
-        (Rights::All, _) | (Rights::ReadOnly, Access::Read | Access::List) => true,
-        (Rights::ReadOnly, Access::Write | Access::Admin) => false,
+pub(super) fn permit(principal: &Principal, operation: &AnyOperation) -> Result<(), Denial> {
+    let (is_allowed, text) = match principal.rights {
+        Rights::All => (true, String::new()),
+        Rights::ReadOnly => (
+            matches!(operation.access(), Access::Read | Access::List),
+            format!("`{}` may only read", principal.id),
+        ),
+        Rights::PublicRead => (is_public_read(operation), "Access Denied".to_owned()),
     };
     if is_allowed {
         return Ok(());
     }
-    let text = format!("`{}` may only read", principal.id);
     Err(denied(AuthFailure::Forbidden, StorageError::denied(text)))
+}
+
+/// Reports whether the operation is one that a public bucket is public for. That it is one is judged further down, where
+/// its visibility is known. A new operation is not among them until somebody says so.
+fn is_public_read(operation: &AnyOperation) -> bool {
+    matches!(
+        operation,
+        AnyOperation::GetObject(_)
+            | AnyOperation::HeadObject(_)
+            | AnyOperation::ListObjects(_)
+            | AnyOperation::HeadBucket(_)
+    )
 }
 
 fn judge_signature(

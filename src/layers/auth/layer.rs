@@ -107,7 +107,7 @@ impl Doorkeeper {
         mut request: StorageRequest<Credentials>,
     ) -> Result<StorageRequest<Principal>, Denial> {
         let admission = judge(&request.caller, &self.credentials.load(), (self.clock)())?;
-        permit(&admission.principal, request.operation.access())?;
+        permit(&admission.principal, &request.operation)?;
         if let Some(payload) = request.operation.payload_mut() {
             admission.body.apply_to(payload);
         }
