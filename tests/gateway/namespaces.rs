@@ -6,18 +6,14 @@ use crate::stand::{BUCKET, Stand, put};
 const ORGANISATION: &str = "tester-org";
 const SHARED: &str = "tester-org.shared";
 
-async fn bucket_names(stand: &Stand) -> Vec<String> {
-    let listed = stand.s3().list_buckets().send().await.unwrap();
-    let names = listed.buckets().iter().filter_map(|bucket| bucket.name());
-    names.map(str::to_owned).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listed_namespace_has_its_buckets_beside_ones_own() {
     let stand = Stand::start_with(&[("HUGBUCKET_EXTRA_NAMESPACES", ORGANISATION)]).await;
     let s3 = stand.s3();
     s3.create_bucket().bucket(SHARED).send().await.unwrap();
-    assert_eq!(bucket_names(&stand).await, [BUCKET, SHARED]);
+    let listed = s3.list_buckets().send().await.unwrap();
+    let names = listed.buckets().iter().filter_map(|bucket| bucket.name());
+    assert_eq!(names.collect::<Vec<_>>(), [BUCKET, SHARED]);
     put(&s3, "k", "copied across").await;
     let copy = s3.copy_object().copy_source(format!("{BUCKET}/k"));
     copy.bucket(SHARED).key("d/k").send().await.unwrap();
@@ -49,10 +45,6 @@ async fn a_dotted_bucket_stays_a_bucket() {
         let stand = Stand::start_with(settings).await;
         let s3 = stand.s3();
         s3.create_bucket().bucket(SHARED).send().await.unwrap();
-        let listed = bucket_names(&stand).await;
-        if settings.is_empty() {
-            assert_eq!(listed, [BUCKET, SHARED]);
-        }
         let body = b"x".to_vec().into();
         let write = s3.put_object().bucket(SHARED).key("k").body(body);
         write.send().await.unwrap();

@@ -13,7 +13,8 @@ async fn ask(stand: &Stand, method: Method, target: &str) -> (u16, String) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("{}{target}", stand.gateway.endpoint);
-    let answer = client.request(method, url).body("").send().await.unwrap();
+    let request = client.request(method, url).header("content-length", 0);
+    let answer = request.send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 

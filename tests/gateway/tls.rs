@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aws_sdk_s3::presigning::PresigningConfig;
-use reqwest::{Certificate, Client, StatusCode, Version};
+use reqwest::{Certificate, Client, ClientBuilder, StatusCode, Version};
 
 use crate::stand::{BUCKET, Gateway, Stand, put};
 
@@ -15,13 +15,13 @@ struct Files {
 }
 
 impl Files {
-    /// Returns files with a new pair, and the client that trusts it alone.
-    fn new() -> (Self, Client) {
+    /// Returns files with a new pair, and its certificate.
+    fn new() -> (Self, String) {
         let files = Self {
             dir: tempfile::tempdir().unwrap(),
         };
-        let client = files.renew();
-        (files, client)
+        let pem = files.renew();
+        (files, pem)
     }
 
     fn certificate(&self) -> PathBuf {
@@ -32,13 +32,13 @@ impl Files {
         self.dir.path().join("tls.key")
     }
 
-    /// Puts a new pair in place, and returns the client that trusts it alone.
-    fn renew(&self) -> Client {
+    /// Puts a new pair in place, and returns its certificate.
+    fn renew(&self) -> String {
         let names = ["127.0.0.1".to_owned()];
         let pair = rcgen::generate_simple_self_signed(names).unwrap();
         std::fs::write(self.key(), pair.signing_key.serialize_pem()).unwrap();
         std::fs::write(self.certificate(), pair.cert.pem()).unwrap();
-        trusting(&pair.cert.pem())
+        pair.cert.pem()
     }
 
     async fn start(&self, stand: &Stand) -> Gateway {
@@ -51,21 +51,25 @@ impl Files {
     }
 }
 
-fn trusting(pem: &str) -> Client {
+/// A client that trusts this certificate alone.
+fn trusting(pem: &str) -> ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .tls_certs_only([Certificate::from_pem(pem.as_bytes()).unwrap()])
-        .build()
-        .unwrap()
+    let certificate = Certificate::from_pem(pem.as_bytes()).unwrap();
+    Client::builder().no_proxy().tls_certs_only([certificate])
+}
+
+/// Reports whether the gateway shows a certificate that this one vouches for. Each time anew: a session that is resumed
+/// shows none.
+async fn shows(gateway: &Gateway, pem: &str) -> bool {
+    let client = trusting(pem).build().unwrap();
+    client.get(&gateway.endpoint).send().await.is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_versions_of_http_are_spoken_over_tls() {
     let stand = Stand::start().await;
     put(&stand.s3(), "k", "over TLS").await;
-    let (files, client) = Files::new();
+    let (files, pem) = Files::new();
     let gateway = files.start(&stand).await;
     assert!(gateway.endpoint.starts_with("https://127.0.0.1:"));
     let presigned = gateway
@@ -76,19 +80,14 @@ async fn both_versions_of_http_are_spoken_over_tls() {
         .presigned(PresigningConfig::expires_in(Duration::from_secs(60)).unwrap())
         .await
         .unwrap();
+    let client = trusting(&pem).build().unwrap();
     let answer = client.get(presigned.uri()).send().await.unwrap();
     assert_eq!(
         (answer.version(), answer.status()),
         (Version::HTTP_2, StatusCode::OK)
     );
     assert_eq!(answer.text().await.unwrap(), "over TLS");
-    let pem = std::fs::read_to_string(files.certificate()).unwrap();
-    let old = Client::builder()
-        .no_proxy()
-        .http1_only()
-        .tls_certs_only([Certificate::from_pem(pem.as_bytes()).unwrap()])
-        .build()
-        .unwrap();
+    let old = trusting(&pem).http1_only().build().unwrap();
     let answer = old.get(presigned.uri()).send().await.unwrap();
     assert_eq!(
         (answer.version(), answer.status()),
@@ -122,10 +121,10 @@ async fn plain_http_on_the_tls_port_is_told_so() {
     );
 }
 
-/// Asks until the client trusts what the gateway shows, which is soon after the signal.
-async fn trusts(client: &Client, gateway: &Gateway) {
+/// Asks until the gateway shows a certificate, which is soon after the signal.
+async fn comes_to_show(gateway: &Gateway, pem: &str) {
     let mut look = tokio::time::interval(Duration::from_millis(10));
-    while client.get(&gateway.endpoint).send().await.is_err() {
+    while !shows(gateway, pem).await {
         look.tick().await;
     }
 }
@@ -135,7 +134,7 @@ async fn a_renewed_certificate_is_used_and_a_broken_one_is_not() {
     let stand = Stand::start().await;
     let (files, first) = Files::new();
     let gateway = files.start(&stand).await;
-    trusts(&first, &gateway).await;
+    assert!(shows(&gateway, &first).await);
 
     // A signal is not needed, only quicker.
     let hang_up = || {
@@ -145,16 +144,16 @@ async fn a_renewed_certificate_is_used_and_a_broken_one_is_not() {
     };
     let second = files.renew();
     hang_up();
-    trusts(&second, &gateway).await;
-    assert!(first.get(&gateway.endpoint).send().await.is_err());
+    comes_to_show(&gateway, &second).await;
+    assert!(!shows(&gateway, &first).await);
 
     std::fs::write(files.key(), "no key").unwrap();
     hang_up();
     hang_up();
     for _ in 0..20 {
-        assert!(second.get(&gateway.endpoint).send().await.is_ok());
+        assert!(shows(&gateway, &second).await);
     }
     let third = files.renew();
     hang_up();
-    trusts(&third, &gateway).await;
+    comes_to_show(&gateway, &third).await;
 }
