@@ -82,6 +82,7 @@ fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig {
         },
         hub: HubConfig { endpoint, http },
         default_visibility: config.s3.default_visibility,
+        keeps_checksums: config.s3.stores_checksums,
     }
 }
 
@@ -104,6 +105,7 @@ fn s3_config(settings: &S3Settings) -> S3Config {
     S3Config {
         domains: settings.domains.clone(),
         region: settings.region.clone(),
+        keeps_checksums: settings.stores_checksums,
         trusted_proxies: TrustedProxies::new(move |peer| {
             let peer = peer.to_canonical();
             proxies.iter().any(|network| network.contains(&peer))

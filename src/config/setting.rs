@@ -203,10 +203,9 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "HUGBUCKET_STORE_CHECKSUMS",
         "false",
-        "keep the checksums that clients send with objects",
+        "keep a checksum with each object that is written, and return it where a client asks for it",
     )
-    .kind(Kind::Switch)
-    .without_effect_yet(),
+    .kind(Kind::Switch),
     Setting::new(
         "HUGBUCKET_CORS",
         "*",

@@ -103,7 +103,7 @@ pub struct S3Settings {
     pub default_visibility: Visibility,
     /// `HUGBUCKET_ANONYMOUS_READ`, false: requests without a signature may read and list public buckets.
     pub anonymous_read: bool,
-    /// `HUGBUCKET_STORE_CHECKSUMS`, false: keep the checksums that clients send.
+    /// `HUGBUCKET_STORE_CHECKSUMS`, false: keep a checksum with each object.
     pub stores_checksums: bool,
     /// `HUGBUCKET_CORS`, `*`: origins that browsers may call from.
     pub cors: Cors,

@@ -221,6 +221,7 @@ fn written(operation: &AnyOperation, version: u64) -> Result<AnyOutput, StorageE
         AnyOperation::PutObject(_) => AnyOutput::PutObject(ObjectWritten { size, hash }),
         AnyOperation::CopyObject(_) => AnyOutput::CopyObject(ObjectCopied {
             hash,
+            checksum: None,
             last_modified: OffsetDateTime::UNIX_EPOCH,
         }),
         AnyOperation::DeleteObject(_) => AnyOutput::DeleteObject(ObjectDeleted {}),
@@ -245,6 +246,7 @@ pub(crate) fn object(key: &ObjectKey, version: u64) -> ObjectInfo {
         last_modified: OffsetDateTime::UNIX_EPOCH,
         mtime: None,
         metadata: ObjectMetadata::default(),
+        checksum: None,
         has_sidecar: false,
     }
 }

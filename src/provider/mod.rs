@@ -46,6 +46,8 @@ pub struct ProviderConfig {
     pub cas: CasConfig,
     /// Who may read a new bucket for which the client did not say.
     pub default_visibility: Visibility,
+    /// Whether checksums are kept with objects. Then an object that has nothing else to keep gets a sidecar for it.
+    pub keeps_checksums: bool,
 }
 
 /// Acts on operations. Clones share connections, caches, budgets, and queues.
@@ -60,6 +62,7 @@ struct Shared {
     lister: Lister,
     uploads: UploadCaches,
     default_visibility: Visibility,
+    keeps_checksums: bool,
     /// Writes whose bytes are all in: they run to their end whether or not somebody waits.
     finishing: TaskTracker,
 }
@@ -77,6 +80,7 @@ impl HfProvider {
             lister: Lister::new(hub.clone()),
             uploads: UploadCaches::default(),
             default_visibility: config.default_visibility,
+            keeps_checksums: config.keeps_checksums,
             finishing,
             hub,
         })))

@@ -6,11 +6,12 @@ use time::OffsetDateTime;
 use crate::provider::cas::AccessSource;
 use crate::provider::commit::Change;
 use crate::provider::hub::BatchLine;
-use crate::provider::{HfProvider, bucket, sidecar};
+use crate::provider::sidecar::{self, Attached};
+use crate::provider::{HfProvider, bucket};
 use crate::storage::{
     BucketDeleted, BucketId, ContentHash, CopyObject, DeleteBucket, DeleteObject, DeleteObjects,
-    Guards, ObjectCopied, ObjectDeleted, ObjectInfo, ObjectKey, ObjectMetadata, ObjectsDeleted,
-    StorageError, Tenant, WriteConditions,
+    Guards, ObjectChecksum, ObjectCopied, ObjectDeleted, ObjectInfo, ObjectKey, ObjectMetadata,
+    ObjectsDeleted, StorageError, Tenant, WriteConditions,
 };
 
 impl HfProvider {
@@ -62,6 +63,7 @@ impl HfProvider {
                 .await?;
             Ok(ObjectCopied {
                 hash: source.hash,
+                checksum: provider.kept_of(&source),
                 last_modified: OffsetDateTime::now_utc(),
             })
         })
@@ -84,10 +86,14 @@ impl HfProvider {
             _ => sidecar::mtime(&metadata, OffsetDateTime::now_utc()),
         };
         let mut lines = vec![copy.object_line(mtime, metadata.content_type.clone())];
-        if sidecar::is_needed(&metadata)
-            || (copy.is_across_buckets() && metadata.content_type.is_some())
+        let attached = Attached {
+            metadata,
+            checksum: self.kept_of(copy.source),
+        };
+        if attached.needs_sidecar()
+            || (copy.is_across_buckets() && attached.metadata.content_type.is_some())
         {
-            let content = sidecar::encode(&metadata, &copy.source.hash, mtime);
+            let content = sidecar::encode(attached, &copy.source.hash, mtime);
             let staged = self
                 .0
                 .cas
@@ -106,6 +112,11 @@ impl HfProvider {
             });
         }
         Ok(lines)
+    }
+
+    /// Returns the checksum that a copy keeps: the source's, for its content is the same. Nothing is computed anew.
+    fn kept_of(&self, source: &ObjectInfo) -> Option<ObjectChecksum> {
+        source.checksum.clone().filter(|_| self.0.keeps_checksums)
     }
 
     /// Deletes an object and its sidecar.

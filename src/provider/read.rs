@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::provider::HfProvider;
 use crate::provider::cas::FileRef;
 use crate::provider::hub::FileRecord;
-use crate::provider::{HfProvider, sidecar};
+use crate::provider::sidecar::{self, Attached};
 use crate::storage::{
     BucketId, ByteStream, GetObject, HeadObject, ObjectData, ObjectFound, ObjectInfo, ObjectKey,
-    ObjectMetadata, StorageError, Tenant,
+    StorageError, Tenant,
 };
 
 impl HfProvider {
@@ -92,7 +93,10 @@ impl HfProvider {
         if let (Some(sidecar), Some(_)) = (&sidecar, &attached) {
             self.0.committer.note_companion(bucket, sidecar);
         }
-        let mut metadata = attached.unwrap_or_default();
+        let Attached {
+            mut metadata,
+            checksum,
+        } = attached.unwrap_or_default();
         metadata.content_type = metadata.content_type.or(record.content_type);
         Ok(Arc::new(ObjectInfo {
             key: key.clone(),
@@ -101,18 +105,19 @@ impl HfProvider {
             last_modified: record.uploaded_at,
             mtime: record.mtime,
             metadata,
+            checksum,
             has_sidecar: sidecar.is_some(),
         }))
     }
 
-    /// Reads the metadata of a sidecar; `None` if it belongs to other content.
+    /// Reads what a sidecar attaches; `None` if it belongs to other content.
     async fn read_sidecar(
         &self,
         tenant: &Tenant,
         bucket: &BucketId,
         sidecar: &FileRecord,
         object: &FileRecord,
-    ) -> Result<Option<ObjectMetadata>, StorageError> {
+    ) -> Result<Option<Attached>, StorageError> {
         if sidecar.size == 0 || sidecar.size > sidecar::MAX_SIDECAR_BYTES as u64 {
             return Ok(None);
         }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use crate::storage::name::HIDDEN_PREFIX;
-use crate::storage::{ContentHash, ObjectKey, ObjectMetadata};
+use crate::storage::{ContentHash, ObjectChecksum, ObjectKey, ObjectMetadata};
 
 /// The largest sidecar that is read: S3 allows 2 KiB of user metadata, and headers are bounded by the adapter.
 pub const MAX_SIDECAR_BYTES: usize = 64 << 10;
@@ -26,6 +26,27 @@ pub fn path(key: &ObjectKey) -> String {
     format!("{HIDDEN_PREFIX}meta/{shard}/{rest}")
 }
 
+/// What is attached to an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Headers and user metadata.
+    pub metadata: ObjectMetadata,
+    /// The checksum to keep. It is one of the content that the sidecar is bound to, so it is never a stale one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<ObjectChecksum>,
+}
+
+impl Attached {
+    /// Reports whether it holds anything that the Hub has no field for.
+    pub fn needs_sidecar(&self) -> bool {
+        let native = ObjectMetadata {
+            content_type: self.metadata.content_type.clone(),
+            ..ObjectMetadata::default()
+        };
+        self.metadata != native || self.checksum.is_some()
+    }
+}
+
 /// The content of a sidecar file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
@@ -34,42 +55,30 @@ struct Document {
     hash: String,
     /// The object's `mtime`, milliseconds since 1970.
     mtime_ms: i64,
-    metadata: ObjectMetadata,
-}
-
-/// Reports whether the metadata holds anything that the Hub has no field for.
-pub fn is_needed(metadata: &ObjectMetadata) -> bool {
-    let native = ObjectMetadata {
-        content_type: metadata.content_type.clone(),
-        ..ObjectMetadata::default()
-    };
-    *metadata != native
+    #[serde(flatten)]
+    attached: Attached,
 }
 
 /// Returns the bytes of a sidecar bound to a content hash and a modification time.
-pub fn encode(metadata: &ObjectMetadata, hash: &ContentHash, mtime: OffsetDateTime) -> Bytes {
+pub fn encode(attached: Attached, hash: &ContentHash, mtime: OffsetDateTime) -> Bytes {
     let document = Document {
         version: 1,
         hash: hash.to_string(),
         mtime_ms: millis(mtime),
-        metadata: metadata.clone(),
+        attached,
     };
     serde_json::to_vec(&document)
         .expect("strings and numbers serialise")
         .into()
 }
 
-/// Returns the metadata of a sidecar, or `None` if it is malformed or bound to other content.
-pub fn decode(
-    bytes: &[u8],
-    hash: &ContentHash,
-    mtime: Option<OffsetDateTime>,
-) -> Option<ObjectMetadata> {
+/// Returns what a sidecar attaches, or `None` if it is malformed or bound to other content.
+pub fn decode(bytes: &[u8], hash: &ContentHash, mtime: Option<OffsetDateTime>) -> Option<Attached> {
     let document: Document = serde_json::from_slice(bytes).ok()?;
     let is_bound = document.version == 1
         && document.hash == hash.as_str()
         && mtime.is_some_and(|mtime| millis(mtime) == document.mtime_ms);
-    is_bound.then_some(document.metadata)
+    is_bound.then_some(document.attached)
 }
 
 /// Returns the modification time to register, in whole milliseconds: the client's own, if its metadata names one, else
@@ -125,29 +134,43 @@ mod tests {
         }
     }
 
+    fn attached(metadata: ObjectMetadata) -> Attached {
+        Attached {
+            metadata,
+            checksum: None,
+        }
+    }
+
     #[test]
     fn only_what_the_hub_cannot_hold_needs_a_sidecar() {
-        assert!(!is_needed(&ObjectMetadata::default()));
-        assert!(!is_needed(&ObjectMetadata {
+        let is_needed = |metadata| attached(metadata).needs_sidecar();
+        assert!(!is_needed(ObjectMetadata::default()));
+        assert!(!is_needed(ObjectMetadata {
             content_type: Some("text/plain".into()),
             ..ObjectMetadata::default()
         }));
-        assert!(is_needed(&ObjectMetadata {
+        assert!(is_needed(ObjectMetadata {
             cache_control: Some("no-store".into()),
             ..ObjectMetadata::default()
         }));
-        assert!(is_needed(&with_user("a", "b")));
+        assert!(is_needed(with_user("a", "b")));
+        let checksum = Attached {
+            checksum: Some("crc32-cbf43926".parse().unwrap()),
+            ..Attached::default()
+        };
+        assert!(checksum.needs_sidecar());
     }
 
     #[test]
     fn a_sidecar_is_bound_to_hash_and_time() {
         let hash: ContentHash = HASH.parse().unwrap();
         let mtime = datetime!(2026-01-02 03:04:05.678 UTC);
-        let bytes = encode(&with_user("a", "ü"), &hash, mtime);
-        assert_eq!(
-            decode(&bytes, &hash, Some(mtime)),
-            Some(with_user("a", "ü"))
-        );
+        let written = Attached {
+            metadata: with_user("a", "ü"),
+            checksum: Some("crc32-cbf43926-2".parse().unwrap()),
+        };
+        let bytes = encode(written.clone(), &hash, mtime);
+        assert_eq!(decode(&bytes, &hash, Some(mtime)), Some(written));
         assert_eq!(decode(&bytes, &ContentHash::EMPTY, Some(mtime)), None);
         assert_eq!(
             decode(&bytes, &hash, Some(mtime + Duration::milliseconds(1))),
@@ -155,6 +178,21 @@ mod tests {
         );
         assert_eq!(decode(&bytes, &hash, None), None);
         assert_eq!(decode(b"{}", &hash, Some(mtime)), None);
+    }
+
+    #[test]
+    fn a_sidecar_without_a_checksum_is_read_and_one_with_a_malformed_checksum_is_not() {
+        let mtime = datetime!(2026-01-02 03:04:05.678 UTC);
+        let read = |checksum: &str| {
+            let document = format!(
+                r#"{{"version":1,"hash":"{HASH}","mtime_ms":{},"metadata":{{}}{checksum}}}"#,
+                millis(mtime)
+            );
+            decode(document.as_bytes(), &HASH.parse().unwrap(), Some(mtime))
+        };
+        assert_eq!(read(""), Some(Attached::default()));
+        assert!(read(r#","checksum":"crc32-cbf43926""#).is_some());
+        assert_eq!(read(r#","checksum":"crc32-cbf439""#), None);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Storing an object: its bytes into the CAS while they arrive, then one shard, then one line in a batch.
 
+use bytes::Bytes;
 use time::OffsetDateTime;
 
+use crate::provider::HfProvider;
 use crate::provider::cas::{Companion, Scope, StagedFile, UploadOptions};
 use crate::provider::commit::Change;
 use crate::provider::hub::BatchLine;
-use crate::provider::{HfProvider, sidecar};
+use crate::provider::sidecar::{self, Attached};
 use crate::storage::{
-    ContentHash, Guards, ObjectKey, ObjectMetadata, ObjectWritten, PutObject, StorageError, Tenant,
+    ContentHash, Guards, Integrity, ObjectChecksum, ObjectKey, ObjectMetadata, ObjectWritten,
+    PutObject, StorageError, Tenant,
 };
 
 impl HfProvider {
@@ -34,7 +37,7 @@ impl HfProvider {
 
         let stamp = Stamp::new(operation.metadata);
         let options = UploadOptions {
-            companion: stamp.companion(),
+            companion: stamp.companion(self.kept_checksum(operation.payload.integrity)),
             is_part: false,
         };
         let staged = self
@@ -63,6 +66,22 @@ impl HfProvider {
     }
 }
 
+/// Tells the checksum to keep with an object, once its body is in.
+type KeptChecksum = Box<dyn FnOnce() -> Option<ObjectChecksum> + Send>;
+
+impl HfProvider {
+    /// Returns where the checksum to keep will come from; `None` if none will.
+    fn kept_checksum(&self, integrity: Integrity) -> Option<KeptChecksum> {
+        let is_kept = self.0.keeps_checksums && integrity.checksum_algorithm().is_some();
+        is_kept.then(|| -> KeptChecksum {
+            Box::new(move || {
+                let measured = integrity.measured.checksum().cloned();
+                measured.map(ObjectChecksum::full)
+            })
+        })
+    }
+}
+
 /// The metadata of a write, together with the modification time that its batch line and its sidecar share.
 pub(super) struct Stamp {
     metadata: ObjectMetadata,
@@ -76,15 +95,42 @@ impl Stamp {
         Self { metadata, mtime }
     }
 
-    /// Returns what makes the sidecar once the content hash is known; `None` if the metadata needs none.
-    pub(super) fn companion(&self) -> Option<Companion> {
-        if !sidecar::is_needed(&self.metadata) {
+    /// Returns what makes the sidecar once the body is in; `None` if there is no need for one.
+    fn companion(&self, kept: Option<KeptChecksum>) -> Option<Companion> {
+        let attached = self.attached(None);
+        if !attached.needs_sidecar() && kept.is_none() {
             return None;
         }
-        let (metadata, mtime) = (self.metadata.clone(), self.mtime);
+        let mtime = self.mtime;
         Some(Box::new(move |hash, _size| {
-            sidecar::encode(&metadata, hash, mtime)
+            let checksum = kept.and_then(|checksum| checksum());
+            sidecar::encode(
+                Attached {
+                    checksum,
+                    ..attached
+                },
+                hash,
+                mtime,
+            )
         }))
+    }
+
+    /// Returns the bytes of the sidecar of content with this hash; `None` if there is no need for one.
+    pub(super) fn sidecar(
+        &self,
+        checksum: Option<ObjectChecksum>,
+        hash: &ContentHash,
+    ) -> Option<Bytes> {
+        let attached = self.attached(checksum);
+        let is_needed = attached.needs_sidecar();
+        is_needed.then(|| sidecar::encode(attached, hash, self.mtime))
+    }
+
+    fn attached(&self, checksum: Option<ObjectChecksum>) -> Attached {
+        Attached {
+            metadata: self.metadata.clone(),
+            checksum,
+        }
     }
 
     /// Returns the batch lines that register a staged file, and its sidecar if it has one, under a key.

@@ -14,6 +14,8 @@ pub struct S3Config {
     pub domains: Vec<String>,
     /// The region that is reported. Any region is accepted.
     pub region: String,
+    /// Whether objects keep checksums, so that one is computed where the client sends none.
+    pub keeps_checksums: bool,
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: TrustedProxies,
     /// Whether the stack lets callers without credentials read what is public. If it does, settings are refused to them
@@ -36,6 +38,7 @@ impl Default for S3Config {
         Self {
             domains: Vec::new(),
             region: "us-east-1".into(),
+            keeps_checksums: false,
             trusted_proxies: TrustedProxies::none(),
             lets_strangers_read: false,
             cors: CorsPolicy::AnyOrigin,

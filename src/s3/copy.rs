@@ -8,7 +8,7 @@ use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
 use crate::s3::header::{iso_date, quoted, text};
 use crate::s3::params::{Plus, decode};
-use crate::s3::{condition, metadata, unsupported};
+use crate::s3::{checksum, condition, metadata, unsupported};
 use crate::storage::{BucketName, CopyObject, ObjectCopied, ObjectKey, ObjectMetadata};
 
 /// `PUT /bucket/key` with `x-amz-copy-source`
@@ -49,6 +49,9 @@ pub(super) async fn copy(
             document.root("CopyObjectResult", |root| {
                 root.text("LastModified", &iso_date(copied.last_modified));
                 root.text("ETag", &quoted(&copied.hash.etag()));
+                if let Some(kept) = &copied.checksum {
+                    checksum::write_elements(kept, root);
+                }
             });
         },
     )

@@ -8,10 +8,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use md5::{Digest as _, Md5};
 
 use crate::s3::fault::Fault;
-use crate::s3::header::{self as s3_header, text};
-use crate::storage::{
-    Checksum, ChecksumAlgorithm, Digester, ExpectedChecksum, Integrity, MeasuredDigests,
-};
+use crate::s3::header::text;
+use crate::storage::{Checksum, ChecksumAlgorithm, Digester, ExpectedChecksum, Integrity};
 
 const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
 
@@ -156,25 +154,6 @@ pub(super) fn check_document(integrity: &Integrity, document: &[u8]) -> Result<(
         }
     }
     Ok(())
-}
-
-/// Writes the checksum that was announced and found right into the answer. Returns whether there is one.
-pub(super) fn write_measured(measured: &MeasuredDigests, headers: &mut HeaderMap) -> bool {
-    let Some(checksum) = measured.checksum() else {
-        return false;
-    };
-    let name = match checksum.algorithm {
-        ChecksumAlgorithm::Crc32 => "x-amz-checksum-crc32",
-        ChecksumAlgorithm::Crc32c => "x-amz-checksum-crc32c",
-        ChecksumAlgorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
-        ChecksumAlgorithm::Sha1 => "x-amz-checksum-sha1",
-        ChecksumAlgorithm::Sha256 => "x-amz-checksum-sha256",
-    };
-    headers.insert(
-        HeaderName::from_static(name),
-        s3_header::value(&BASE64.encode(&checksum.value)),
-    );
-    true
 }
 
 /// Clients that take the entity tag of a plain PUT for the body's MD5 whatever it looks like, and fail when it is not.

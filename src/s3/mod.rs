@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `target`, `params`, `route` | host, path, method, and query → one operation on a checked resource |
 //! | `exchange`, `body` | a request that was read but not judged; its body, lent to the stack |
-//! | `metadata`, `condition`, `integrity`, `unsupported`, `header` | headers, by subject |
+//! | `metadata`, `condition`, `integrity`, `checksum`, `unsupported`, `header` | headers, by subject |
 //! | `object`, `copy`, `delete`, `multipart`, `bucket`, `list`, `stub` | the handlers |
 //! | `commit` | answers that keep the connection alive |
 //! | `xml`, `xml_reader` | documents out, documents in |
@@ -23,6 +23,7 @@ mod access_log;
 mod adapter;
 mod body;
 mod bucket;
+mod checksum;
 mod commit;
 mod condition;
 mod config;

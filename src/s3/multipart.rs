@@ -11,7 +11,7 @@ use crate::s3::object::payload;
 use crate::s3::params::Params;
 use crate::s3::xml::Document;
 use crate::s3::xml_reader::Element;
-use crate::s3::{condition, integrity, metadata, unsupported};
+use crate::s3::{checksum, condition, integrity, metadata, unsupported};
 use crate::storage::{
     AbortUpload, BucketName, CompleteUpload, CreateUpload, NamedPart, ObjectKey, PartNumber,
     UploadCompleted, UploadId, UploadPart,
@@ -76,7 +76,9 @@ pub(super) async fn upload_part(
         header::ETAG,
         s3_header::value(&quoted(&uploaded.hash.etag())),
     );
-    integrity::write_measured(&measured, headers);
+    if let Some(checksum) = measured.checksum() {
+        checksum::write_of_part(checksum, headers);
+    }
     Ok(response)
 }
 

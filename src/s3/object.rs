@@ -3,16 +3,16 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{self, HeaderValue};
+use http::header;
 
 use crate::s3::body::LentBody;
 use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, quoted, text as header_text};
-use crate::s3::{condition, integrity, metadata, unsupported};
+use crate::s3::{checksum, condition, integrity, metadata, unsupported};
 use crate::storage::{
-    BucketName, ByteRange, DeleteObject, GetObject, HeadObject, Integrity, ObjectInfo, ObjectKey,
-    PartNumber, Payload, PutObject, ResolvedRange,
+    BucketName, ByteRange, ChecksumAlgorithm, DeleteObject, GetObject, HeadObject, Integrity,
+    ObjectChecksum, ObjectInfo, ObjectKey, PartNumber, Payload, PutObject, ResolvedRange,
 };
 
 /// The largest object: 5 TiB. Source: AWS, "Amazon S3 multipart upload limits". More than S3 takes in one PUT, since
@@ -36,6 +36,7 @@ pub(super) async fn get(
         resolved: None,
     };
     let asked = header_text(&exchange.headers, "range").map(str::to_owned);
+    let wants_checksum = checksum::is_wanted(&exchange.headers);
     let data = exchange
         .caller
         .call(operation)
@@ -43,7 +44,7 @@ pub(super) async fn get(
         .map_err(|fault| with_range(fault, asked.as_deref()))?;
     let shown = wanted.shown(data.range, data.info.size);
     let mut response = Response::new(Body::from_stream(data.body));
-    describe(&data.info, shown, &mut response);
+    describe(&data.info, shown, wants_checksum, &mut response);
     response.headers_mut().extend(overrides);
     Ok(response)
 }
@@ -62,13 +63,15 @@ pub(super) async fn head(
         key,
         conditions: condition::of_read(&exchange.headers),
     };
+    let wants_checksum = checksum::is_wanted(&exchange.headers);
     let info = exchange.caller.call(operation).await?.info;
     let range = wanted
         .range()
         .map(|range| range.resolve(info.size))
         .transpose()?;
     let mut response = Response::new(Body::empty());
-    describe(&info, wanted.shown(range, info.size), &mut response);
+    let shown = wanted.shown(range, info.size);
+    describe(&info, shown, wants_checksum, &mut response);
     response.headers_mut().extend(overrides);
     Ok(response)
 }
@@ -127,8 +130,13 @@ impl Wanted {
     }
 }
 
-/// Writes the status and the headers of an object or of a range of it.
-fn describe(info: &ObjectInfo, range: Option<ResolvedRange>, response: &mut Response) {
+/// Writes the status and the headers of an object or of a range of it. A range has no checksum.
+fn describe(
+    info: &ObjectInfo,
+    range: Option<ResolvedRange>,
+    wants_checksum: bool,
+    response: &mut Response,
+) {
     let headers = response.headers_mut();
     metadata::write(info, headers);
     let len_bytes = range.map_or(info.size, |range| range.len_bytes());
@@ -137,6 +145,8 @@ fn describe(info: &ObjectInfo, range: Option<ResolvedRange>, response: &mut Resp
         let shown = format!("bytes {}-{}/{}", range.start, range.end - 1, info.size);
         headers.insert(header::CONTENT_RANGE, s3_header::value(&shown));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    } else if let Some(kept) = info.checksum.as_ref().filter(|_| wants_checksum) {
+        checksum::write(kept, headers);
     }
 }
 
@@ -159,6 +169,9 @@ pub(super) async fn put(
     exchange.check_length(MAX_OBJECT_BYTES)?;
     let metadata = metadata::from_headers(&exchange.headers)?;
     let mut announced = integrity::announced(&exchange.headers)?;
+    // As S3 does: an object whose client vouches for nothing keeps a checksum all the same.
+    announced.wants_checksum =
+        (exchange.config.keeps_checksums).then_some(ChecksumAlgorithm::Crc64Nvme);
     announced.wants_md5 = integrity::wants_md5(&exchange.headers, &announced);
     let measured = announced.measured.clone();
     let md5 = announced.wants_md5.then(|| measured.clone());
@@ -178,9 +191,8 @@ pub(super) async fn put(
     let headers = response.headers_mut();
     headers.insert(header::ETAG, s3_header::value(&quoted(&etag)));
     headers.insert(s3_header::XET_HASH, s3_header::value(written.hash.as_str()));
-    if integrity::write_measured(&measured, headers) {
-        let full = HeaderValue::from_static("FULL_OBJECT");
-        headers.insert(s3_header::CHECKSUM_TYPE, full);
+    if let Some(checksum) = measured.checksum() {
+        checksum::write(&ObjectChecksum::full(checksum.clone()), headers);
     }
     Ok(response)
 }
@@ -213,6 +225,7 @@ mod tests {
     use bytes::Bytes;
     use futures::stream;
 
+    use crate::s3::S3Config;
     use crate::s3::testing::{CONTENT, ETAG, HASH, Stage, object, ordinary};
     use crate::storage::{
         AnyOperation, AnyOutput, ByteStream, Checksum, ChecksumAlgorithm, EtagMatch,
@@ -324,6 +337,52 @@ mod tests {
                 head.header(name.as_str()),
                 "{name}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_checksum_is_shown_where_it_is_asked_for_and_never_of_a_range() {
+        let stage = Stage::answering(|operation| {
+            let mut answer = ordinary(operation);
+            let info = match &mut answer {
+                AnyOutput::GetObject(data) => &mut data.info,
+                AnyOutput::HeadObject(found) => &mut found.info,
+                _ => panic!(),
+            };
+            std::sync::Arc::make_mut(info).checksum = Some("crc32-cbf43926".parse().unwrap());
+            Ok(answer)
+        });
+        let mode = ("x-amz-checksum-mode", "ENABLED");
+        for method in ["GET", "HEAD"] {
+            for (query, headers, value, kind) in [
+                ("", &[mode][..], "y/Q5Jg==", "FULL_OBJECT"),
+                ("", &[], "", ""),
+                ("", &[mode, ("range", "bytes=0-3")], "", ""),
+                ("?partNumber=1", &[mode], "", ""),
+            ] {
+                let answer = stage.ask(&format!("{method} /b/k{query}"), headers).await;
+                assert_eq!(answer.header("x-amz-checksum-crc32"), value, "{headers:?}");
+                assert_eq!(answer.header("x-amz-checksum-type"), kind);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_checksum_is_computed_for_clients_without_one_if_checksums_are_kept() {
+        for keeps_checksums in [false, true] {
+            let config = S3Config {
+                keeps_checksums,
+                ..S3Config::default()
+            };
+            let stage = Stage::configured(config, |operation| Ok(ordinary(operation)));
+            stage
+                .send("PUT /b/k", &[("content-length", "1")], "x")
+                .await;
+            let AnyOperation::PutObject(put) = stage.only_call().operation else {
+                panic!()
+            };
+            let wanted = keeps_checksums.then_some(ChecksumAlgorithm::Crc64Nvme);
+            assert_eq!(put.payload.integrity.wants_checksum, wanted);
         }
     }
 

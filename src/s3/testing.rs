@@ -218,6 +218,7 @@ pub(super) fn object() -> ObjectInfo {
             user: [("color".to_owned(), "red".to_owned())].into(),
             ..ObjectMetadata::default()
         },
+        checksum: None,
         has_sidecar: false,
     }
 }
@@ -272,6 +273,7 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
         }),
         O::CopyObject(_) => AnyOutput::CopyObject(ObjectCopied {
             hash: hash(),
+            checksum: None,
             last_modified: object().last_modified,
         }),
         O::DeleteObject(_) => AnyOutput::DeleteObject(ObjectDeleted {}),

@@ -1,13 +1,18 @@
 //! The checksums a client can vouch for a body with.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crc_fast::CrcAlgorithm;
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use crate::storage::StorageError;
+
 /// A checksum algorithm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ChecksumAlgorithm {
     /// CRC-32 (ISO-HDLC), 4 bytes.
     Crc32,
@@ -58,9 +63,23 @@ impl ChecksumAlgorithm {
             Self::Sha256 => 32,
         }
     }
+
+    /// Reports whether checksums of pieces can be joined to that of the whole.
+    pub fn is_crc(self) -> bool {
+        self.crc().is_some()
+    }
+
+    pub(super) fn crc(self) -> Option<CrcAlgorithm> {
+        match self {
+            Self::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
+            Self::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
+            Self::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
+            Self::Sha1 | Self::Sha256 => None,
+        }
+    }
 }
 
-/// A checksum's value, big-endian for CRCs.
+/// A checksum's value, big-endian for CRCs. Its text, in file names and documents of our own, is `crc32-cbf43926`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checksum {
     /// How it was computed.
@@ -69,9 +88,43 @@ pub struct Checksum {
     pub value: Arc<[u8]>,
 }
 
+impl Checksum {
+    pub(super) fn of_crc(algorithm: ChecksumAlgorithm, crc: u64) -> Self {
+        let wide = crc.to_be_bytes();
+        Self {
+            algorithm,
+            value: wide[8 - algorithm.len_bytes()..].into(),
+        }
+    }
+}
+
 impl fmt::Debug for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm.name(), hex::encode(&self.value))
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.algorithm.name().to_ascii_lowercase();
+        write!(f, "{name}-{}", hex::encode(&self.value))
+    }
+}
+
+impl FromStr for Checksum {
+    type Err = StorageError;
+
+    /// Reads the text that `Display` writes. Errors: [`StorageError::Internal`] for any other.
+    fn from_str(text: &str) -> Result<Self, StorageError> {
+        let read = text.split_once('-').and_then(|(name, value)| {
+            let algorithm = ChecksumAlgorithm::from_name(name)?;
+            let value = hex::decode(value).ok()?;
+            (value.len() == algorithm.len_bytes()).then(|| Self {
+                algorithm,
+                value: value.into(),
+            })
+        });
+        read.ok_or_else(|| StorageError::internal("a kept checksum is malformed"))
     }
 }
 
@@ -118,10 +171,7 @@ impl Digester {
     /// Returns the checksum of everything added.
     pub fn finish(self) -> Checksum {
         let value: Arc<[u8]> = match self.state {
-            State::Crc(digest) => {
-                let wide = digest.finalize().to_be_bytes();
-                wide[8 - self.algorithm.len_bytes()..].into()
-            }
+            State::Crc(digest) => return Checksum::of_crc(self.algorithm, digest.finalize()),
             State::Sha1(digest) => digest.finalize().as_slice().into(),
             State::Sha256(digest) => digest.finalize().as_slice().into(),
         };
@@ -167,6 +217,24 @@ mod tests {
             let checksum = digester.finish();
             assert_eq!(hex::encode(&checksum.value), value, "{algorithm:?}");
             assert_eq!(checksum.value.len(), algorithm.len_bytes());
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_checksum_reads_back() {
+        let mut digester = Digester::new(ChecksumAlgorithm::Crc64Nvme);
+        digester.update(b"123456789");
+        let checksum = digester.finish();
+        assert_eq!(checksum.to_string(), "crc64nvme-ae8b14860a799888");
+        assert_eq!(checksum.to_string().parse::<Checksum>().unwrap(), checksum);
+        for odd in [
+            "",
+            "crc32",
+            "crc32-cbf439",
+            "crc32-cbf4392x",
+            "md5-cbf43926",
+        ] {
+            assert!(odd.parse::<Checksum>().is_err(), "{odd}");
         }
     }
 

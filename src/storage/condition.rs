@@ -200,6 +200,7 @@ mod tests {
             last_modified: datetime!(2026-01-02 03:04:05.678 UTC),
             mtime: None,
             metadata: ObjectMetadata::default(),
+            checksum: None,
             has_sidecar: false,
         }
     }

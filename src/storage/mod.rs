@@ -12,16 +12,19 @@
 //! | [`name`] | bucket names, keys, namespaces, content hashes: checked once, trusted afterwards |
 //! | [`object`] | what is known of buckets and objects |
 //! | [`body`], [`payload`], [`checksum`] | byte streams, and how a client vouches for them |
+//! | [`object_checksum`] | the checksum that an object keeps |
 //! | [`range`], [`condition`] | byte ranges and preconditions |
 //! | [`error`] | the one error type, with its retry class |
 
 pub mod body;
 pub mod checksum;
 pub mod condition;
+mod crc_join;
 pub mod error;
 pub mod gateway;
 pub mod name;
 pub mod object;
+pub mod object_checksum;
 pub mod operation;
 pub mod payload;
 pub mod range;
@@ -35,6 +38,7 @@ pub use error::{Retry, SignatureMismatch, StorageError};
 pub use gateway::{Gateway, StorageService, StorageStack};
 pub use name::{BucketId, BucketName, ContentHash, Namespace, ObjectKey, PartNumber, UploadId};
 pub use object::{BucketInfo, ListEntry, ObjectInfo, ObjectMetadata, ObjectSummary, Visibility};
+pub use object_checksum::{ChecksumKind, ObjectChecksum, UploadChecksum};
 pub use operation::*;
 pub use payload::{ExpectedChecksum, Integrity, MeasuredDigests, Payload};
 pub use range::{ByteRange, ResolvedRange};

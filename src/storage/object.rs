@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use crate::storage::name::{BucketName, ContentHash, ObjectKey};
+use crate::storage::object_checksum::ObjectChecksum;
 
 /// Who may read a bucket on the Hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct ObjectInfo {
     pub mtime: Option<OffsetDateTime>,
     /// Headers and user metadata.
     pub metadata: ObjectMetadata,
+    /// The checksum that is kept with the object, if one is.
+    pub checksum: Option<ObjectChecksum>,
     /// Whether a sidecar file exists for this key, current or stale.
     pub has_sidecar: bool,
 }

@@ -12,6 +12,7 @@ use crate::storage::condition::{ReadConditions, WriteConditions};
 use crate::storage::error::StorageError;
 use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber, UploadId};
 use crate::storage::object::{BucketInfo, ListEntry, ObjectInfo, ObjectMetadata, Visibility};
+use crate::storage::object_checksum::ObjectChecksum;
 use crate::storage::payload::Payload;
 use crate::storage::range::{ByteRange, ResolvedRange};
 
@@ -397,6 +398,8 @@ pub struct CopyObject {
 pub struct ObjectCopied {
     /// Xet hash of the content.
     pub hash: ContentHash,
+    /// The checksum that is kept with the copy, if one is.
+    pub checksum: Option<ObjectChecksum>,
     /// When the copy was registered.
     pub last_modified: OffsetDateTime,
 }

@@ -36,8 +36,18 @@ pub struct Integrity {
     pub checksum: Option<ExpectedChecksum>,
     /// Computes an MD5 even without Content-MD5, for the few clients that insist on one in the answer.
     pub wants_md5: bool,
+    /// Computes a checksum although none was announced, so that it can be kept with the object.
+    pub wants_checksum: Option<ChecksumAlgorithm>,
     /// Where the verifying stream leaves what it computed, once the body has ended well.
     pub measured: MeasuredDigests,
+}
+
+impl Integrity {
+    /// Returns the algorithm of the checksum that is computed: the announced one, else the wanted one.
+    pub fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
+        let announced = self.checksum.as_ref().map(ExpectedChecksum::algorithm);
+        announced.or(self.wants_checksum)
+    }
 }
 
 /// A checksum that the body must have.
@@ -77,7 +87,7 @@ impl MeasuredDigests {
         self.0.md5.get().copied()
     }
 
-    /// Returns the checksum, if one was announced and the body has ended well.
+    /// Returns the checksum, if one was announced or wanted and the body has ended well.
     pub fn checksum(&self) -> Option<&Checksum> {
         self.0.checksum.get()
     }

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod beside;
 mod bounded;
+mod checksums;
 mod consistency;
 mod crash;
 mod differential;

@@ -58,6 +58,7 @@ impl Stand {
                 ..CasConfig::default()
             },
             default_visibility: Visibility::Private,
+            keeps_checksums: false,
         };
         let provider = HfProvider::new(provider, &metrics).unwrap();
         let tenancy = Tenancy::unresolved();

@@ -25,7 +25,7 @@ impl Digests {
     /// Starts the digests that `integrity` and a signed payload hash call for.
     pub(super) fn new(integrity: Integrity, signed_sha256: Option<[u8; 32]>) -> Self {
         let wants_md5 = integrity.md5.is_some() || integrity.wants_md5;
-        let algorithm = integrity.checksum.as_ref().map(ExpectedChecksum::algorithm);
+        let algorithm = integrity.checksum_algorithm();
         Self {
             signed_sha256: signed_sha256.map(|signed| (signed, Sha256::new())),
             md5: wants_md5.then(Md5::new),
@@ -98,6 +98,7 @@ fn check_checksum(
             continue;
         };
         let computed = computed
+            .filter(|_| integrity.checksum.is_some())
             .filter(|computed| Some(computed.algorithm) == ChecksumAlgorithm::from_name(name))
             .ok_or(StorageError::MalformedTrailer {
                 reason: "its checksum is not the announced one",
@@ -198,6 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn a_wanted_checksum_is_only_measured_and_an_announced_one_takes_its_place() {
+        let wanted = Integrity {
+            wants_checksum: Some(ChecksumAlgorithm::Crc32),
+            ..Integrity::default()
+        };
+        assert!(of_hello(&wanted, &[]).is_ok());
+        assert_eq!(&*wanted.measured.checksum().unwrap().value, HELLO_CRC32);
+        let announced = Integrity {
+            checksum: known(HELLO_CRC32),
+            wants_checksum: Some(ChecksumAlgorithm::Crc64Nvme),
+            ..Integrity::default()
+        };
+        assert!(of_hello(&announced, &[]).is_ok());
+        assert_eq!(&*announced.measured.checksum().unwrap().value, HELLO_CRC32);
+    }
+
+    #[test]
     fn a_checksum_in_a_header_counts_without_its_trailer() {
         let right = Integrity {
             checksum: known(HELLO_CRC32),
@@ -235,8 +253,14 @@ mod tests {
 
     #[test]
     fn a_checksum_trailer_that_nobody_announced_is_refused() {
-        let right = trailer("x-amz-checksum-crc32", "NhCmhg==");
-        let error = of_hello(&Integrity::default(), &[right]).unwrap_err();
-        assert_eq!(error.outcome(), "malformed_trailer");
+        let right = [trailer("x-amz-checksum-crc32", "NhCmhg==")];
+        let wanted = Integrity {
+            wants_checksum: Some(ChecksumAlgorithm::Crc32),
+            ..Integrity::default()
+        };
+        for integrity in [Integrity::default(), wanted] {
+            let error = of_hello(&integrity, &right).unwrap_err();
+            assert_eq!(error.outcome(), "malformed_trailer");
+        }
     }
 }

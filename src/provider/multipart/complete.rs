@@ -111,8 +111,7 @@ impl HfProvider {
 
         let mut lines = stamp.lines(&operation.key, &composed);
         let mut staged = vec![composed];
-        if let Some(companion) = stamp.companion() {
-            let content = companion(&completed.hash, completed.size);
+        if let Some(content) = stamp.sidecar(None, &completed.hash) {
             let file = self.0.cas.upload_bytes(&access, bucket, content).await?;
             lines.push(stamp.sidecar_line(&operation.key, file.hash()));
             staged.push(file);
