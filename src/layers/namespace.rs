@@ -178,7 +178,7 @@ mod tests {
                     request.operation.key().unwrap(),
                     1,
                 ));
-                ready(Ok(AnyOutput::HeadObject(ObjectFound { info })))
+                ready(Ok(AnyOutput::HeadObject(ObjectFound { info, part: None })))
             }
         });
         let tenancy = Tenancy::unresolved();

@@ -24,6 +24,7 @@ pub(super) fn status(error: &StorageError) -> Status {
         | StorageError::MissingContentLength
         | StorageError::HeadersNotSigned { .. }
         | StorageError::InvalidPart { .. }
+        | StorageError::NoSuchPart { .. }
         | StorageError::InvalidPartOrder
         | StorageError::EntityTooSmall { .. }
         | StorageError::EntityTooLarge { .. }

@@ -246,7 +246,7 @@ mod tests {
                 other => {
                     let info = crate::layers::testing::object(other.key().unwrap(), 1);
                     let info = Arc::new(info);
-                    Ok(AnyOutput::HeadObject(ObjectFound { info }))
+                    Ok(AnyOutput::HeadObject(ObjectFound { info, part: None }))
                 }
             }
         }

@@ -157,7 +157,7 @@ impl Script {
             AnyOperation::HeadObject(head) => {
                 let info = Arc::new(object(&head.key, self.version()));
                 pass(&self.0.reads).await;
-                Ok(AnyOutput::HeadObject(ObjectFound { info }))
+                Ok(AnyOutput::HeadObject(ObjectFound { info, part: None }))
             }
             AnyOperation::GetObject(get) => Ok(AnyOutput::GetObject(self.data(get))),
             mut write => {
@@ -184,6 +184,7 @@ impl Script {
         ObjectData {
             info: resolved.unwrap_or_else(|| Arc::new(object(&get.key, self.version()))),
             range: None,
+            part: None,
             body: ByteStream::new(stream::iter(frames.into_iter().map(Ok)), Some(len_bytes)),
         }
     }
@@ -248,6 +249,7 @@ pub(crate) fn object(key: &ObjectKey, version: u64) -> ObjectInfo {
         metadata: ObjectMetadata::default(),
         checksum: None,
         has_sidecar: false,
+        parts_file: None,
     }
 }
 
@@ -264,6 +266,7 @@ pub(crate) fn get(name: &str) -> GetObject {
         bucket: bucket(),
         key: key(name),
         range: None::<ByteRange>,
+        part: None,
         conditions: ReadConditions::default(),
         resolved: None,
     }
@@ -273,6 +276,7 @@ pub(crate) fn head(name: &str) -> HeadObject {
     HeadObject {
         bucket: bucket(),
         key: key(name),
+        part: None,
         conditions: ReadConditions::default(),
     }
 }

@@ -6,6 +6,7 @@
 //! | [`service`] | the tower service: one operation, one method |
 //! | [`bucket`], [`list`] | buckets and listings |
 //! | [`read`], [`mod@write`], [`mutate`] | objects: look-up and download, upload, copy and delete |
+//! | [`parts`] | the parts that an object was uploaded in |
 //! | [`multipart`] | multipart uploads, whose state lies in the bucket |
 //! | [`sidecar`] | metadata that the Hub has no field for |
 //! | [`commit`] | group commit: many writes, one batch call, each with its own verdict |
@@ -19,6 +20,7 @@ pub mod hub;
 pub mod list;
 pub mod multipart;
 pub mod mutate;
+pub mod parts;
 pub mod read;
 pub mod service;
 pub mod sidecar;

@@ -89,6 +89,8 @@ impl HfProvider {
         let attached = Attached {
             metadata,
             checksum: self.kept_of(copy.source),
+            // A copy is written whole.
+            part_sizes: Vec::new(),
         };
         if attached.needs_sidecar()
             || (copy.is_across_buckets() && attached.metadata.content_type.is_some())

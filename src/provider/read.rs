@@ -8,7 +8,7 @@ use crate::provider::hub::FileRecord;
 use crate::provider::sidecar::{self, Attached};
 use crate::storage::{
     BucketId, ByteStream, GetObject, HeadObject, ObjectData, ObjectFound, ObjectInfo, ObjectKey,
-    StorageError, Tenant,
+    PartsFile, StorageError, Tenant,
 };
 
 impl HfProvider {
@@ -21,10 +21,14 @@ impl HfProvider {
         let bucket = tenant.bucket(&operation.bucket);
         let info = self.resolve(tenant, &bucket, &operation.key).await?;
         operation.conditions.check(&info)?;
-        Ok(ObjectFound { info })
+        let part = match operation.part {
+            Some(number) => Some(self.find_part(tenant, &bucket, &info, number).await?),
+            None => None,
+        };
+        Ok(ObjectFound { info, part })
     }
 
-    /// Opens an object or a range of it. The bytes are those of the content hash that was resolved, whatever is written
+    /// Opens an object, a range, or a part of it. The bytes are those of the content hash that was resolved, whatever is written
     /// meanwhile.
     pub(super) async fn get_object(
         &self,
@@ -37,14 +41,21 @@ impl HfProvider {
             None => self.resolve(tenant, &bucket, &operation.key).await?,
         };
         operation.conditions.check(&info)?;
-        let range = operation
-            .range
-            .map(|range| range.resolve(info.size))
-            .transpose()?;
-        if info.size == 0 {
+        let part = match operation.part {
+            Some(number) => Some(self.find_part(tenant, &bucket, &info, number).await?),
+            None => None,
+        };
+        let range = match (part, operation.range) {
+            (Some(part), _) => part.range,
+            (None, Some(range)) => Some(range.resolve(info.size)?),
+            (None, None) => None,
+        };
+        let is_empty_part = part.is_some_and(|part| part.range.is_none());
+        if info.size == 0 || is_empty_part {
             return Ok(ObjectData {
                 info,
                 range: None,
+                part,
                 body: ByteStream::empty(),
             });
         }
@@ -57,7 +68,12 @@ impl HfProvider {
             .cas
             .open(&self.access(tenant, &bucket), file, range)
             .await?;
-        Ok(ObjectData { info, range, body })
+        Ok(ObjectData {
+            info,
+            range,
+            part,
+            body,
+        })
     }
 
     /// Returns what the Hub knows of a key.
@@ -87,15 +103,26 @@ impl HfProvider {
         };
         let sidecar = take(&sidecar_path);
         let attached = match &sidecar {
-            Some(sidecar) => self.read_sidecar(tenant, bucket, sidecar, &record).await?,
-            None => None,
+            Some(file) if !holds_only_parts(file) => {
+                self.read_sidecar(tenant, bucket, file, &record).await?
+            }
+            Some(_) | None => None,
         };
-        if let (Some(sidecar), Some(_)) = (&sidecar, &attached) {
+        // What was not read may still be there; whoever asks for a part finds out.
+        let parts_file = sidecar
+            .as_ref()
+            .filter(|file| attached.is_some() || holds_only_parts(file))
+            .map(|file| PartsFile {
+                hash: file.hash,
+                size: file.size,
+            });
+        if let (Some(sidecar), Some(_)) = (&sidecar, &parts_file) {
             self.0.committer.note_companion(bucket, sidecar);
         }
         let Attached {
             mut metadata,
             checksum,
+            ..
         } = attached.unwrap_or_default();
         metadata.content_type = metadata.content_type.or(record.content_type);
         Ok(Arc::new(ObjectInfo {
@@ -107,6 +134,7 @@ impl HfProvider {
             metadata,
             checksum,
             has_sidecar: sidecar.is_some(),
+            parts_file,
         }))
     }
 
@@ -133,6 +161,11 @@ impl HfProvider {
         let content = content.collect(sidecar::MAX_SIDECAR_BYTES).await?;
         Ok(sidecar::decode(&content, &object.hash, object.mtime))
     }
+}
+
+/// Reports whether a sidecar is of interest only to those who ask for a part.
+fn holds_only_parts(sidecar: &FileRecord) -> bool {
+    sidecar.content_type.as_deref() == Some(sidecar::PARTS_ONLY)
 }
 
 /// Returns the size that clients see. The single newline that the Python HugBucket writes into its directory markers

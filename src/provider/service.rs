@@ -88,6 +88,15 @@ impl HfProvider {
             AnyOperation::AbortUpload(operation) => {
                 AnyOutput::AbortUpload(self.abort_upload(&tenant, operation, guards).await?)
             }
+            AnyOperation::ListParts(operation) => {
+                AnyOutput::ListParts(self.list_parts(&tenant, operation).await?)
+            }
+            AnyOperation::ListUploads(operation) => {
+                AnyOutput::ListUploads(self.list_uploads(&tenant, operation).await?)
+            }
+            AnyOperation::DescribeObject(operation) => {
+                AnyOutput::DescribeObject(self.describe_object(&tenant, operation).await?)
+            }
         })
     }
 }

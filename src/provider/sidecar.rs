@@ -13,8 +13,13 @@ use time::{Duration, OffsetDateTime};
 use crate::storage::name::HIDDEN_PREFIX;
 use crate::storage::{ContentHash, ObjectChecksum, ObjectKey, ObjectMetadata};
 
-/// The largest sidecar that is read: S3 allows 2 KiB of user metadata, and headers are bounded by the adapter.
-pub const MAX_SIDECAR_BYTES: usize = 64 << 10;
+/// The largest sidecar that is read: S3 allows 2 KiB of user metadata, headers are bounded by the adapter, and 10,000 parts
+/// of different sizes take some 150 KiB.
+pub const MAX_SIDECAR_BYTES: usize = 256 << 10;
+
+/// The content type of a sidecar that holds nothing but the sizes of parts, so that readers who want no part need not open
+/// it. A Hub that forgets it costs them a look, and nothing else.
+pub const PARTS_ONLY: &str = "application/x-hugbucket-parts";
 
 /// The user metadata entry in which rclone and others keep a file's own modification time, in seconds.
 const MTIME_ENTRY: &str = "mtime";
@@ -34,16 +39,46 @@ pub struct Attached {
     /// The checksum to keep. It is one of the content that the sidecar is bound to, so it is never a stale one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<ObjectChecksum>,
+    /// Sizes of the parts that the object was uploaded in; empty for one that was uploaded whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "runs")]
+    pub part_sizes: Vec<u64>,
 }
 
 impl Attached {
-    /// Reports whether it holds anything that the Hub has no field for.
+    /// Reports whether it holds anything that the Hub has no field for, and that every reader wants to know.
     pub fn needs_sidecar(&self) -> bool {
         let native = ObjectMetadata {
             content_type: self.metadata.content_type.clone(),
             ..ObjectMetadata::default()
         };
         self.metadata != native || self.checksum.is_some()
+    }
+}
+
+/// Part sizes as pairs of a size and the number of parts in a row that have it: hardly more than one pair for most objects.
+mod runs {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// The most parts of an object.
+    const MAX_PARTS: u64 = 10_000;
+
+    pub(super) fn serialize<S: Serializer>(sizes: &[u64], to: S) -> Result<S::Ok, S::Error> {
+        let runs = sizes.chunk_by(|one, next| one == next);
+        let runs: Vec<(u64, usize)> = runs.map(|run| (run[0], run.len())).collect();
+        runs.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u64>, D::Error> {
+        let runs: Vec<(u64, u32)> = Vec::deserialize(from)?;
+        let count: u64 = runs.iter().map(|(_, times)| u64::from(*times)).sum();
+        if count > MAX_PARTS {
+            return Err(D::Error::custom("too many parts"));
+        }
+        let sizes = runs
+            .into_iter()
+            .flat_map(|(size, times)| std::iter::repeat_n(size, times as usize));
+        Ok(sizes.collect())
     }
 }
 
@@ -137,7 +172,7 @@ mod tests {
     fn attached(metadata: ObjectMetadata) -> Attached {
         Attached {
             metadata,
-            checksum: None,
+            ..Attached::default()
         }
     }
 
@@ -168,6 +203,7 @@ mod tests {
         let written = Attached {
             metadata: with_user("a", "ü"),
             checksum: Some("crc32-cbf43926-2".parse().unwrap()),
+            part_sizes: vec![5, 5, 7],
         };
         let bytes = encode(written.clone(), &hash, mtime);
         assert_eq!(decode(&bytes, &hash, Some(mtime)), Some(written));
@@ -193,6 +229,35 @@ mod tests {
         assert_eq!(read(""), Some(Attached::default()));
         assert!(read(r#","checksum":"crc32-cbf43926""#).is_some());
         assert_eq!(read(r#","checksum":"crc32-cbf439""#), None);
+    }
+
+    #[test]
+    fn part_sizes_come_back_as_they_were() {
+        let hash: ContentHash = HASH.parse().unwrap();
+        let mtime = datetime!(2026-01-02 03:04:05.678 UTC);
+        let read = |sizes: &[u64]| {
+            let written = Attached {
+                part_sizes: sizes.to_vec(),
+                ..Attached::default()
+            };
+            let bytes = encode(written, &hash, mtime);
+            decode(&bytes, &hash, Some(mtime)).map(|attached| attached.part_sizes)
+        };
+        for sizes in [&[][..], &[0], &[5, 5, 7, 5], &[u64::MAX], &[1; 10_000]] {
+            assert_eq!(read(sizes).as_deref(), Some(sizes));
+        }
+        assert_eq!(read(&[1; 10_001]), None);
+    }
+
+    #[test]
+    fn the_largest_sidecar_can_be_read() {
+        let written = Attached {
+            metadata: with_user("a", &"b".repeat(2048)),
+            part_sizes: (0..10_000).map(|n| (5 << 30) - (n % 2)).collect(),
+            ..Attached::default()
+        };
+        let bytes = encode(written, &ContentHash::EMPTY, OffsetDateTime::now_utc());
+        assert!(bytes.len() < MAX_SIDECAR_BYTES, "{}", bytes.len());
     }
 
     #[test]

@@ -115,21 +115,28 @@ impl Stamp {
         }))
     }
 
-    /// Returns the bytes of the sidecar of content with this hash; `None` if there is no need for one.
-    pub(super) fn sidecar(
+    /// Returns the bytes and the content type of the sidecar of content that was uploaded in parts: it has one, whatever its
+    /// metadata.
+    pub(super) fn sidecar_of_parts(
         &self,
         checksum: Option<ObjectChecksum>,
+        part_sizes: Vec<u64>,
         hash: &ContentHash,
-    ) -> Option<Bytes> {
-        let attached = self.attached(checksum);
-        let is_needed = attached.needs_sidecar();
-        is_needed.then(|| sidecar::encode(attached, hash, self.mtime))
+    ) -> (Bytes, Option<String>) {
+        let attached = Attached {
+            part_sizes,
+            ..self.attached(checksum)
+        };
+        let holds_only_parts = !attached.needs_sidecar();
+        let content_type = holds_only_parts.then(|| sidecar::PARTS_ONLY.to_owned());
+        (sidecar::encode(attached, hash, self.mtime), content_type)
     }
 
     fn attached(&self, checksum: Option<ObjectChecksum>) -> Attached {
         Attached {
             metadata: self.metadata.clone(),
             checksum,
+            part_sizes: Vec::new(),
         }
     }
 
@@ -143,17 +150,22 @@ impl Stamp {
         };
         let sidecar = staged
             .companion()
-            .map(|companion| self.sidecar_line(key, companion.hash()));
+            .map(|companion| self.sidecar_line(key, companion.hash(), None));
         [Some(object), sidecar].into_iter().flatten().collect()
     }
 
     /// Returns the batch line that registers a sidecar of this stamp.
-    pub(super) fn sidecar_line(&self, key: &ObjectKey, hash: ContentHash) -> BatchLine {
+    pub(super) fn sidecar_line(
+        &self,
+        key: &ObjectKey,
+        hash: ContentHash,
+        content_type: Option<String>,
+    ) -> BatchLine {
         BatchLine::AddFile {
             path: sidecar::path(key),
             hash,
             mtime: Some(self.mtime),
-            content_type: None,
+            content_type,
         }
     }
 }

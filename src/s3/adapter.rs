@@ -24,7 +24,9 @@ use crate::s3::fault::Fault;
 use crate::s3::params::Params;
 use crate::s3::route::{BucketAction, ObjectAction, Route};
 use crate::s3::target::Target;
-use crate::s3::{bucket, copy, cors, delete, edge, list, multipart, object};
+use crate::s3::{
+    attributes, bucket, copy, cors, delete, edge, list, multipart, object, uploads, versions,
+};
 use crate::storage::{Gateway, StorageError};
 use crate::telemetry::Metrics;
 
@@ -135,6 +137,8 @@ async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
             BucketAction::Location => bucket::location(exchange, name).await,
             BucketAction::ListObjects => list::v1(exchange, name).await,
             BucketAction::ListObjectsV2 => list::v2(exchange, name).await,
+            BucketAction::ListVersions => versions::list(exchange, name).await,
+            BucketAction::ListUploads => uploads::list(exchange, name).await,
             BucketAction::DeleteObjects => delete::delete_objects(exchange, name).await,
             BucketAction::Stub(stub) => bucket::stub(exchange, name, stub).await,
         },
@@ -148,6 +152,8 @@ async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
             ObjectAction::UploadPart => multipart::upload_part(exchange, name, key).await,
             ObjectAction::CompleteUpload => multipart::complete(exchange, name, key).await,
             ObjectAction::AbortUpload => multipart::abort(exchange, name, key).await,
+            ObjectAction::ListParts => uploads::list_parts(exchange, name, key).await,
+            ObjectAction::Attributes => attributes::get(exchange, name, key).await,
             ObjectAction::Stub(stub) => bucket::object_stub(exchange, name, key, stub).await,
         },
     }

@@ -30,7 +30,7 @@ pub(super) async fn list(exchange: Exchange) -> Result<Response, Fault> {
     let page = BucketPage::read(&exchange.params)?;
     let region = exchange.config.region.clone();
     let list = exchange.caller.call(ListBuckets {}).await?;
-    let (shown, next) = page.cut(&list.buckets);
+    let (shown, next) = page.cut(&list.buckets, &region);
     let document = Document::result("ListAllMyBucketsResult", |root| {
         root.element("Owner", |owner| {
             owner.text("ID", s3_header::OWNER_ID);
@@ -56,6 +56,8 @@ pub(super) async fn list(exchange: Exchange) -> Result<Response, Fault> {
 struct BucketPage {
     prefix: Option<String>,
     after: Option<String>,
+    /// Only buckets of this region.
+    region: Option<String>,
     max_buckets: usize,
 }
 
@@ -92,12 +94,20 @@ impl BucketPage {
                 .non_empty("continuation-token")
                 .map(token)
                 .transpose()?,
+            region: params.non_empty("bucket-region").map(str::to_owned),
             max_buckets,
         })
     }
 
-    /// Cuts the page out of all buckets, which come by name; returns it and the token of the next one.
-    fn cut<'a>(&self, buckets: &'a [BucketInfo]) -> (Vec<&'a BucketInfo>, Option<String>) {
+    /// Cuts the page out of all buckets, which come by name and lie in `region`; returns it and the token of the next one.
+    fn cut<'a>(
+        &self,
+        buckets: &'a [BucketInfo],
+        region: &str,
+    ) -> (Vec<&'a BucketInfo>, Option<String>) {
+        if self.region.as_deref().is_some_and(|asked| asked != region) {
+            return (Vec::new(), None);
+        }
         let prefix = self.prefix.as_deref().unwrap_or_default();
         let after = self.after.as_deref().unwrap_or_default();
         let mut rest = buckets
@@ -203,6 +213,7 @@ pub(super) async fn object_stub(
         .call(HeadObject {
             bucket,
             key,
+            part: None,
             conditions,
         })
         .await?;
@@ -228,7 +239,7 @@ mod tests {
     fn page(query: &str, names: &[&str]) -> (Vec<String>, Option<String>) {
         let page = BucketPage::read(&Params::parse(Some(query)).unwrap()).unwrap();
         let buckets = buckets(names);
-        let (shown, next) = page.cut(&buckets);
+        let (shown, next) = page.cut(&buckets, "us-east-1");
         (
             shown.iter().map(|info| info.name.to_string()).collect(),
             next,
@@ -246,6 +257,8 @@ mod tests {
             next.unwrap()
         );
         assert_eq!(page(&query, &names), (vec!["a3".to_owned()], None));
+        assert_eq!(page("bucket-region=us-east-1", &names).0.len(), 4);
+        assert_eq!(page("bucket-region=eu-west-1", &names), (vec![], None));
     }
 
     #[test]

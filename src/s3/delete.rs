@@ -102,10 +102,7 @@ fn read_object(object: &Element) -> Result<(String, Result<Deletion, Fault>), Fa
     let conditions = read_conditions(object)?;
     let key = match object.child_text("VersionId") {
         None | Some("" | "null") => ObjectKey::new(name).map_err(Fault::from),
-        Some(_) => Err(Fault::not_configured(
-            "NoSuchVersion",
-            "The specified version does not exist.",
-        )),
+        Some(version) => Err(Fault::no_such_version(name, version)),
     };
     let deletion = key.map(|key| Deletion { key, conditions });
     Ok((name.to_owned(), deletion))

@@ -27,6 +27,9 @@ impl From<StorageError> for Fault {
                 .with("MaxSizeAllowed", "1024"),
             E::InvalidArgument { name, .. } => fault.with("ArgumentName", name),
             E::InvalidPart { part_number } => fault.with("PartNumber", part_number.to_string()),
+            E::NoSuchPart { part_number } => {
+                fault.with("PartNumberRequested", part_number.to_string())
+            }
             E::EntityTooSmall {
                 part_number,
                 size,
@@ -115,6 +118,11 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
             S::BAD_REQUEST,
             "InvalidPart",
             "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+        ),
+        E::NoSuchPart { .. } => (
+            S::RANGE_NOT_SATISFIABLE,
+            "InvalidPartNumber",
+            "The requested partnumber is not satisfiable",
         ),
         E::InvalidPartOrder => (
             S::BAD_REQUEST,
@@ -337,6 +345,7 @@ mod tests {
                 reason: "No.".into(),
             },
             E::InvalidPart { part_number: 2 },
+            E::NoSuchPart { part_number: 3 },
             E::InvalidPartOrder,
             E::EntityTooSmall {
                 part_number: 1,

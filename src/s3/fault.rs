@@ -161,6 +161,17 @@ impl Fault {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
+    /// Objects have one version, `null`, and the client asks for another.
+    pub(super) fn no_such_version(key: &str, version: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "NoSuchVersion",
+            "The specified version does not exist.",
+        )
+        .with("Key", key)
+        .with("VersionId", version)
+    }
+
     /// A handler panicked.
     pub(super) fn internal() -> Self {
         Self::new(

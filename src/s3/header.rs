@@ -15,6 +15,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request
 pub(super) const ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 pub(super) const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 pub(super) const XET_HASH: HeaderName = HeaderName::from_static("x-hf-xet-hash");
+pub(super) const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
 pub(super) const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 pub(super) const META_PREFIX: &str = "x-amz-meta-";
 

@@ -1,10 +1,8 @@
 //! ListObjects, versions 1 and 2.
 
-use std::borrow::Cow;
-
 use axum::response::{IntoResponse, Response};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::s3::encoding::Encoding;
 use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
 use crate::s3::header::{OWNER_ID, iso_date, quoted};
@@ -13,19 +11,11 @@ use crate::s3::xml::Document;
 use crate::storage::{BucketName, ListEntry, ListObjects, ListStart, ObjectPage, ObjectSummary};
 
 /// The most entries on a page. Source: AWS, "ListObjectsV2".
-const MAX_ENTRIES: u32 = 1000;
-
-/// What `encoding-type=url` leaves as it is. A space is `%20` and a plus `%2B`, which every decoder reads alike.
-const LEFT_ALONE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'/');
+pub(super) const MAX_ENTRIES: u32 = 1000;
 
 /// `GET /bucket`
 pub(super) async fn v1(exchange: Exchange, bucket: BucketName) -> Result<Response, Fault> {
-    let query = ListQuery::read(&exchange.params)?;
+    let query = ListQuery::read(&exchange.params, "max-keys")?;
     let marker = exchange.params.get("marker").unwrap_or_default().to_owned();
     let start = match marker.as_str() {
         "" => ListStart::Beginning,
@@ -40,7 +30,7 @@ pub(super) async fn v1(exchange: Exchange, bucket: BucketName) -> Result<Respons
 
 /// `GET /bucket?list-type=2`
 pub(super) async fn v2(exchange: Exchange, bucket: BucketName) -> Result<Response, Fault> {
-    let query = ListQuery::read(&exchange.params)?;
+    let query = ListQuery::read(&exchange.params, "max-keys")?;
     let second = SecondVersion::read(&exchange.params)?;
     let page = exchange
         .caller
@@ -49,13 +39,13 @@ pub(super) async fn v2(exchange: Exchange, bucket: BucketName) -> Result<Respons
     Ok(query.document_v2(&bucket, &second, &page).into_response())
 }
 
-/// What both versions ask.
+/// What every listing of keys asks.
 #[derive(Debug)]
-struct ListQuery {
-    prefix: String,
-    delimiter: Option<String>,
-    max_entries: u32,
-    is_url_encoded: bool,
+pub(super) struct ListQuery {
+    pub(super) prefix: String,
+    pub(super) delimiter: Option<String>,
+    pub(super) max_entries: u32,
+    pub(super) encoding: Encoding,
 }
 
 /// What only the second version asks.
@@ -92,30 +82,22 @@ impl SecondVersion {
 }
 
 impl ListQuery {
+    /// Reads the query; `max_name` is the parameter that bounds the entries.
+    ///
     /// Errors: InvalidArgument.
-    fn read(params: &Params) -> Result<Self, Fault> {
-        let is_url_encoded = match params.non_empty("encoding-type") {
-            None => false,
-            Some("url") => true,
-            Some(_) => {
-                return Err(Fault::invalid_argument(
-                    "encoding-type",
-                    "Invalid Encoding Method specified in Request",
-                ));
-            }
-        };
+    pub(super) fn read(params: &Params, max_name: &'static str) -> Result<Self, Fault> {
         Ok(Self {
             prefix: params.get("prefix").unwrap_or_default().to_owned(),
             delimiter: params.non_empty("delimiter").map(str::to_owned),
             max_entries: params
-                .count("max-keys")?
+                .count(max_name)?
                 .unwrap_or(MAX_ENTRIES)
                 .min(MAX_ENTRIES),
-            is_url_encoded,
+            encoding: Encoding::read(params)?,
         })
     }
 
-    fn operation(&self, bucket: &BucketName, start: ListStart) -> ListObjects {
+    pub(super) fn operation(&self, bucket: &BucketName, start: ListStart) -> ListObjects {
         ListObjects {
             bucket: bucket.clone(),
             prefix: self.prefix.clone(),
@@ -126,7 +108,7 @@ impl ListQuery {
     }
 
     /// Returns the token of the next page. A page of no entries has none: asking again would never end.
-    fn next<'a>(&self, page: &'a ObjectPage) -> Option<&'a str> {
+    pub(super) fn next<'a>(&self, page: &'a ObjectPage) -> Option<&'a str> {
         page.next.as_deref().filter(|_| self.max_entries > 0)
     }
 
@@ -139,10 +121,10 @@ impl ListQuery {
             .filter(|_| is_truncated && self.delimiter.is_some());
         Document::result("ListBucketResult", |root| {
             root.text("Name", bucket.as_str());
-            root.text("Prefix", &self.encoded(&self.prefix));
-            root.text("Marker", &self.encoded(marker));
+            root.text("Prefix", &self.encoding.apply(&self.prefix));
+            root.text("Marker", &self.encoding.apply(marker));
             if let Some(entry) = next_marker {
-                root.text("NextMarker", &self.encoded(entry.name()));
+                root.text("NextMarker", &self.encoding.apply(entry.name()));
             }
             self.write_page(root, page, is_truncated, true);
         })
@@ -157,9 +139,9 @@ impl ListQuery {
         let next = self.next(page);
         Document::result("ListBucketResult", |root| {
             root.text("Name", bucket.as_str());
-            root.text("Prefix", &self.encoded(&self.prefix));
+            root.text("Prefix", &self.encoding.apply(&self.prefix));
             if let Some(key) = &second.start_after {
-                root.text("StartAfter", &self.encoded(key));
+                root.text("StartAfter", &self.encoding.apply(key));
             }
             root.optional("ContinuationToken", second.token.as_deref());
             root.optional("NextContinuationToken", next);
@@ -177,9 +159,9 @@ impl ListQuery {
     ) {
         root.text("MaxKeys", &self.max_entries.to_string());
         if let Some(delimiter) = &self.delimiter {
-            root.text("Delimiter", &self.encoded(delimiter));
+            root.text("Delimiter", &self.encoding.apply(delimiter));
         }
-        root.optional("EncodingType", self.is_url_encoded.then_some("url"));
+        root.optional("EncodingType", self.encoding.name());
         root.text("IsTruncated", if is_truncated { "true" } else { "false" });
         for entry in &page.entries {
             if let ListEntry::Object(object) = entry {
@@ -188,16 +170,14 @@ impl ListQuery {
         }
         for entry in &page.entries {
             if let ListEntry::Prefix(prefix) = entry {
-                root.element("CommonPrefixes", |common| {
-                    common.text("Prefix", &self.encoded(prefix));
-                });
+                self.write_prefix(root, prefix);
             }
         }
     }
 
     fn write_object(&self, root: &mut Document, object: &ObjectSummary, shows_owner: bool) {
         root.element("Contents", |contents| {
-            contents.text("Key", &self.encoded(&object.key));
+            contents.text("Key", &self.encoding.apply(&object.key));
             contents.text("LastModified", &iso_date(object.last_modified));
             contents.text("ETag", &quoted(&object.hash.etag()));
             contents.text("Size", &object.size.to_string());
@@ -208,12 +188,10 @@ impl ListQuery {
         });
     }
 
-    fn encoded<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if self.is_url_encoded {
-            utf8_percent_encode(text, LEFT_ALONE).into()
-        } else {
-            text.into()
-        }
+    pub(super) fn write_prefix(&self, root: &mut Document, prefix: &str) {
+        root.element("CommonPrefixes", |common| {
+            common.text("Prefix", &self.encoding.apply(prefix));
+        });
     }
 }
 
@@ -252,7 +230,7 @@ mod tests {
     }
 
     fn query(query: &str) -> ListQuery {
-        ListQuery::read(&Params::parse(Some(query)).unwrap()).unwrap()
+        ListQuery::read(&Params::parse(Some(query)).unwrap(), "max-keys").unwrap()
     }
 
     #[test]
@@ -263,10 +241,11 @@ mod tests {
         .unwrap();
         let second = SecondVersion::read(&params).unwrap();
         assert_eq!(second.start(), ListStart::Token("t".into()));
-        let document =
-            ListQuery::read(&params)
-                .unwrap()
-                .document_v2(&bucket(), &second, &page(Some("n")));
+        let document = ListQuery::read(&params, "max-keys").unwrap().document_v2(
+            &bucket(),
+            &second,
+            &page(Some("n")),
+        );
         insta::assert_snapshot!(document.to_string());
     }
 
@@ -308,7 +287,7 @@ mod tests {
         for wrong in ["max-keys=-1", "max-keys=x", "encoding-type=xml"] {
             let params = Params::parse(Some(wrong)).unwrap();
             assert_eq!(
-                ListQuery::read(&params).unwrap_err().code,
+                ListQuery::read(&params, "max-keys").unwrap_err().code,
                 "InvalidArgument",
                 "{wrong}"
             );

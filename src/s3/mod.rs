@@ -4,8 +4,8 @@
 //! layer, and no provider. What it cannot express in an operation it refuses by name, before anything is touched.
 //!
 //! The life of a request: [`server`](serve) accepts the connection → `edge` gives it an id → `adapter` finds the operation
-//! (`target`, `params`, `route`) and reads the claim (`exchange`) → a handler (`object`, `copy`, `delete`, `multipart`,
-//! `bucket`, `list`, `stub`) builds the operation, calls the stack, and writes the answer → `edge` renders refusals
+//! (`target`, `params`, `route`) and reads the claim (`exchange`) → a handler (`object`, `attributes`, `copy`, `delete`, `multipart`,
+//! `uploads`, `bucket`, `list`, `versions`, `stub`) builds the operation, calls the stack, and writes the answer → `edge` renders refusals
 //! (`fault`) and writes the access line.
 //!
 //! | file | holds |
@@ -13,7 +13,8 @@
 //! | `target`, `params`, `route` | host, path, method, and query → one operation on a checked resource |
 //! | `exchange`, `body` | a request that was read but not judged; its body, lent to the stack |
 //! | `metadata`, `condition`, `integrity`, `checksum`, `unsupported`, `header` | headers, by subject |
-//! | `object`, `copy`, `delete`, `multipart`, `bucket`, `list`, `stub` | the handlers |
+//! | `object`, `attributes`, `copy`, `delete`, `multipart`, `uploads`, `bucket`, `list`, `versions`, `stub` | the handlers |
+//! | `encoding` | how listings write keys |
 //! | `commit` | answers that keep the connection alive |
 //! | `xml`, `xml_reader` | documents out, documents in |
 //! | `fault`, `error` | refusals, and the table that turns the stack's errors into them |
@@ -21,6 +22,7 @@
 
 mod access_log;
 mod adapter;
+mod attributes;
 mod body;
 mod bucket;
 mod checksum;
@@ -31,6 +33,7 @@ mod copy;
 mod cors;
 mod delete;
 mod edge;
+mod encoding;
 mod error;
 mod exchange;
 mod fault;
@@ -49,6 +52,8 @@ mod target;
 #[cfg(test)]
 mod testing;
 mod unsupported;
+mod uploads;
+mod versions;
 mod xml;
 mod xml_reader;
 

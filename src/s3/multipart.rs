@@ -131,7 +131,7 @@ pub(super) async fn abort(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn upload_id(params: &Params) -> Result<UploadId, Fault> {
+pub(super) fn upload_id(params: &Params) -> Result<UploadId, Fault> {
     Ok(params.get("uploadId").unwrap_or_default().parse()?)
 }
 

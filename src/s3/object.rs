@@ -11,8 +11,9 @@ use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, quoted, text as header_text};
 use crate::s3::{checksum, condition, integrity, metadata, unsupported};
 use crate::storage::{
-    BucketName, ByteRange, ChecksumAlgorithm, DeleteObject, GetObject, HeadObject, Integrity,
-    ObjectChecksum, ObjectInfo, ObjectKey, PartNumber, Payload, PutObject, ResolvedRange,
+    BucketName, ByteRange, ChecksumAlgorithm, DeleteObject, FoundPart, GetObject, HeadObject,
+    Integrity, ObjectChecksum, ObjectInfo, ObjectKey, PartNumber, Payload, PutObject,
+    ResolvedRange,
 };
 
 /// The largest object: 5 TiB. Source: AWS, "Amazon S3 multipart upload limits". More than S3 takes in one PUT, since
@@ -31,7 +32,8 @@ pub(super) async fn get(
     let operation = GetObject {
         bucket,
         key,
-        range: wanted.range(),
+        range: wanted.range,
+        part: wanted.part,
         conditions: condition::of_read(&exchange.headers),
         resolved: None,
     };
@@ -42,9 +44,14 @@ pub(super) async fn get(
         .call(operation)
         .await
         .map_err(|fault| with_range(fault, asked.as_deref()))?;
-    let shown = wanted.shown(data.range, data.info.size);
     let mut response = Response::new(Body::from_stream(data.body));
-    describe(&data.info, shown, wants_checksum, &mut response);
+    describe(
+        &data.info,
+        data.range,
+        data.part,
+        wants_checksum,
+        &mut response,
+    );
     response.headers_mut().extend(overrides);
     Ok(response)
 }
@@ -61,84 +68,58 @@ pub(super) async fn head(
     let operation = HeadObject {
         bucket,
         key,
+        part: wanted.part,
         conditions: condition::of_read(&exchange.headers),
     };
     let wants_checksum = checksum::is_wanted(&exchange.headers);
-    let info = exchange.caller.call(operation).await?.info;
+    let found = exchange.caller.call(operation).await?;
+    let info = found.info;
     let range = wanted
-        .range()
+        .range
         .map(|range| range.resolve(info.size))
         .transpose()?;
     let mut response = Response::new(Body::empty());
-    let shown = wanted.shown(range, info.size);
-    describe(&info, shown, wants_checksum, &mut response);
+    describe(&info, range, found.part, wants_checksum, &mut response);
     response.headers_mut().extend(overrides);
     Ok(response)
 }
 
-/// What of an object a request wants.
-enum Wanted {
-    /// Everything.
-    Whole,
-    /// Bytes.
-    Range(ByteRange),
-    /// The first and only part: everything, but shown as a part.
-    FirstPart,
+/// What of an object a request wants: everything, a range, or a part.
+struct Wanted {
+    range: Option<ByteRange>,
+    part: Option<PartNumber>,
 }
 
 impl Wanted {
-    /// Errors: InvalidPartNumber for parts beyond the first, InvalidArgument for what is no part number, InvalidRequest for
-    /// a part and a range at once.
+    /// Errors: InvalidArgument for what is no part number, InvalidRequest for a part and a range at once.
     fn read(exchange: &Exchange) -> Result<Self, Fault> {
         let range = condition::range(&exchange.headers);
-        match (exchange.params.count("partNumber")?, range) {
-            (None, None) => Ok(Self::Whole),
-            (None, Some(range)) => Ok(Self::Range(range)),
-            (Some(1), None) => Ok(Self::FirstPart),
-            (Some(_), Some(_)) => Err(Fault::invalid_request(
+        let number = exchange.params.count("partNumber")?;
+        if number.is_some() && range.is_some() {
+            return Err(Fault::invalid_request(
                 "Cannot specify both Range header and partNumber query parameter",
-            )),
-            (Some(number), None) => Err(Self::missing_part(PartNumber::new(number)?)),
+            ));
         }
-    }
-
-    fn missing_part(number: PartNumber) -> Fault {
-        Fault::new(
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            "InvalidPartNumber",
-            "The requested partnumber is not satisfiable",
-        )
-        .with("PartNumberRequested", number.get().to_string())
-    }
-
-    fn range(&self) -> Option<ByteRange> {
-        match self {
-            Self::Range(range) => Some(*range),
-            Self::Whole | Self::FirstPart => None,
-        }
-    }
-
-    /// Returns the range that the answer names. A part is named by its range, but an empty object has none.
-    fn shown(&self, range: Option<ResolvedRange>, size: u64) -> Option<ResolvedRange> {
-        match self {
-            Self::FirstPart if size > 0 => Some(ResolvedRange {
-                start: 0,
-                end: size,
-            }),
-            Self::Whole | Self::Range(_) | Self::FirstPart => range,
-        }
+        let part = number.map(PartNumber::new).transpose()?;
+        Ok(Self { range, part })
     }
 }
 
-/// Writes the status and the headers of an object or of a range of it. A range has no checksum.
+/// Writes the status and the headers of an object, of a range of it, or of a part. Only the whole object has a
+/// checksum.
 fn describe(
     info: &ObjectInfo,
     range: Option<ResolvedRange>,
+    part: Option<FoundPart>,
     wants_checksum: bool,
     response: &mut Response,
 ) {
     let headers = response.headers_mut();
     metadata::write(info, headers);
+    if let Some(count) = part.and_then(|part| part.count) {
+        headers.insert(s3_header::PARTS_COUNT, count.into());
+    }
+    let range = range.or(part.and_then(|part| part.range));
     let len_bytes = range.map_or(info.size, |range| range.len_bytes());
     headers.insert(header::CONTENT_LENGTH, len_bytes.into());
     if let Some(range) = range {
@@ -229,7 +210,8 @@ mod tests {
     use crate::s3::testing::{CONTENT, ETAG, HASH, Stage, object, ordinary};
     use crate::storage::{
         AnyOperation, AnyOutput, ByteStream, Checksum, ChecksumAlgorithm, EtagMatch,
-        ExpectedChecksum, ObjectData, StorageError,
+        ExpectedChecksum, FoundPart, ObjectData, ObjectFound, PartNumber, ResolvedRange,
+        StorageError,
     };
 
     #[tokio::test]
@@ -305,18 +287,72 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_part_is_the_whole_object_and_the_only_one() {
-        let answer = Stage::new().ask("GET /b/k?partNumber=1", &[]).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.header("content-range")),
-            (206, "bytes 0-9/10")
-        );
-        let stage = Stage::new();
-        assert_eq!(
-            stage.ask("GET /b/k?partNumber=2", &[]).await.verdict(),
-            (416, "InvalidPartNumber")
-        );
-        assert_eq!(stage.call_count(), 0);
+    async fn the_first_part_of_an_object_uploaded_whole_is_the_object() {
+        for line in ["GET /b/k?partNumber=1", "HEAD /b/k?partNumber=1"] {
+            let answer = Stage::new().ask(line, &[]).await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.header("content-range")),
+                (206, "bytes 0-9/10")
+            );
+            assert_eq!(answer.header("x-amz-mp-parts-count"), "");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_is_answered_with_206_its_range_and_the_number_of_parts() {
+        let part = FoundPart {
+            range: Some(ResolvedRange { start: 4, end: 8 }),
+            count: Some(3),
+        };
+        let stage = Stage::answering(move |operation| {
+            let info = std::sync::Arc::new(object());
+            Ok(match operation {
+                AnyOperation::HeadObject(head) => {
+                    assert_eq!(head.part.map(PartNumber::get), Some(2));
+                    let part = Some(part);
+                    AnyOutput::HeadObject(ObjectFound { info, part })
+                }
+                AnyOperation::GetObject(get) => {
+                    assert_eq!(get.part.map(PartNumber::get), Some(2));
+                    AnyOutput::GetObject(ObjectData {
+                        info,
+                        range: part.range,
+                        part: Some(part),
+                        body: ByteStream::from_bytes("4567"),
+                    })
+                }
+                other => panic!("{other:?}"),
+            })
+        });
+        for line in ["GET /b/k?partNumber=2", "HEAD /b/k?partNumber=2"] {
+            let answer = stage.ask(line, &[]).await;
+            assert_eq!(answer.status, 206, "{line}");
+            for (name, value) in [
+                ("content-range", "bytes 4-7/10"),
+                ("content-length", "4"),
+                ("x-amz-mp-parts-count", "3"),
+                ("etag", ETAG),
+            ] {
+                assert_eq!(answer.header(name), value, "{line}: {name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_not_there_is_416() {
+        let stage = Stage::failing(StorageError::NoSuchPart { part_number: 2 });
+        let answer = stage.ask("GET /b/k?partNumber=2", &[]).await;
+        assert_eq!(answer.verdict(), (416, "InvalidPartNumber"));
+        assert_eq!(answer.element("PartNumberRequested"), "2");
+        for (line, range) in [
+            ("GET /b/k?partNumber=0", ""),
+            ("GET /b/k?partNumber=10001", ""),
+            ("GET /b/k?partNumber=x", ""),
+            ("HEAD /b/k?partNumber=1", "bytes=0-1"),
+        ] {
+            let answer = Stage::new().ask(line, &[("range", range)]).await;
+            assert_eq!(answer.status, 400, "{line}");
+        }
     }
 
     #[tokio::test]
@@ -419,6 +455,7 @@ mod tests {
             Ok(AnyOutput::GetObject(ObjectData {
                 info: std::sync::Arc::new(object()),
                 range: None,
+                part: None,
                 body: ByteStream::new(stream::iter(frames), Some(10)),
             }))
         });
@@ -532,11 +569,6 @@ mod tests {
             (
                 "PUT /b/k?uploadId=x&partNumber=1",
                 ("x-amz-copy-source", "/b/k"),
-                (501, "NotImplemented"),
-            ),
-            (
-                "GET /b/k?attributes",
-                ("x-amz-object-attributes", "ETag"),
                 (501, "NotImplemented"),
             ),
             (

@@ -31,6 +31,8 @@ pub(super) enum BucketAction {
     Location,
     ListObjects,
     ListObjectsV2,
+    ListVersions,
+    ListUploads,
     DeleteObjects,
     Stub(Stub),
 }
@@ -47,6 +49,8 @@ pub(super) enum ObjectAction {
     UploadPart,
     CompleteUpload,
     AbortUpload,
+    ListParts,
+    Attributes,
     Stub(Stub),
 }
 
@@ -61,7 +65,7 @@ impl Route {
         params: &Params,
         headers: &HeaderMap,
     ) -> Result<Self, Fault> {
-        check_version_id(params)?;
+        check_version_id(params, &target)?;
         match target {
             Target::Service => {
                 let selectors = selectors(params, SERVICE_ARGUMENTS);
@@ -108,6 +112,8 @@ impl Route {
                 BucketAction::Location => "GetBucketLocation",
                 BucketAction::ListObjects => "ListObjects",
                 BucketAction::ListObjectsV2 => "ListObjectsV2",
+                BucketAction::ListVersions => "ListObjectVersions",
+                BucketAction::ListUploads => "ListMultipartUploads",
                 BucketAction::DeleteObjects => "DeleteObjects",
                 BucketAction::Stub(stub) => stub.parameter(),
             },
@@ -121,6 +127,8 @@ impl Route {
                 ObjectAction::UploadPart => "UploadPart",
                 ObjectAction::CompleteUpload => "CompleteMultipartUpload",
                 ObjectAction::AbortUpload => "AbortMultipartUpload",
+                ObjectAction::ListParts => "ListParts",
+                ObjectAction::Attributes => "GetObjectAttributes",
                 ObjectAction::Stub(stub) => stub.parameter(),
             },
         }
@@ -144,9 +152,16 @@ const LIST_ARGUMENTS: &[&str] = &[
     "continuation-token",
     "start-after",
     "fetch-owner",
+    "key-marker",
+    "version-id-marker",
+    "upload-id-marker",
+    "max-uploads",
 ];
 const READ_ARGUMENTS: &[&str] = &[
     "partNumber",
+    "part-number-marker",
+    "max-parts",
+    "encoding-type",
     "versionId",
     "response-content-type",
     "response-content-language",
@@ -163,6 +178,8 @@ fn bucket_action(method: &Method, params: &Params) -> Result<BucketAction, Fault
     let action = match (method.as_str(), selectors.as_slice()) {
         ("GET", []) => list_action(params)?,
         ("GET", ["location"]) => BucketAction::Location,
+        ("GET", ["versions"]) => BucketAction::ListVersions,
+        ("GET", ["uploads"]) => BucketAction::ListUploads,
         ("GET", [name]) if let Some(stub) = Stub::of_bucket(name) => BucketAction::Stub(stub),
         ("HEAD", []) => BucketAction::Head,
         ("PUT", []) => BucketAction::Create,
@@ -214,6 +231,8 @@ fn object_action(
     let is_copy = headers.contains_key("x-amz-copy-source");
     let action = match (method.as_str(), selectors.as_slice()) {
         ("GET", []) => ObjectAction::Get,
+        ("GET", ["uploadId"]) => ObjectAction::ListParts,
+        ("GET", ["attributes"]) => ObjectAction::Attributes,
         ("GET", [name]) if let Some(stub) = Stub::of_object(name) => ObjectAction::Stub(stub),
         ("HEAD", []) => ObjectAction::Head,
         ("PUT", []) if is_copy => ObjectAction::Copy,
@@ -276,12 +295,17 @@ fn are_unknown_arguments(params: &Params, names: &[&str]) -> bool {
 }
 
 /// Objects have one version, `null`.
-fn check_version_id(params: &Params) -> Result<(), Fault> {
-    match params.get("versionId") {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(Fault::invalid_argument(
+fn check_version_id(params: &Params, target: &Target) -> Result<(), Fault> {
+    match (params.get("versionId"), target) {
+        (None | Some("null"), _) => Ok(()),
+        (Some(""), _) => Err(Fault::invalid_argument(
             "versionId",
-            "Invalid version id specified",
+            "Version id cannot be the empty string",
+        )),
+        (Some(version), Target::Object(_, key)) => Err(Fault::no_such_version(key, version)),
+        (Some(_), Target::Service | Target::Bucket(_)) => Err(Fault::invalid_argument(
+            "versionId",
+            "This operation does not accept a version-id.",
         )),
     }
 }
@@ -357,6 +381,19 @@ mod tests {
             ("POST /b/k?uploadId=u", "CompleteMultipartUpload"),
             ("DELETE /b/k?uploadId=u", "AbortMultipartUpload"),
             ("GET /b/k?acl", "acl"),
+            (
+                "GET /b?versions&key-marker=k&version-id-marker=null&prefix=p&delimiter=/",
+                "ListObjectVersions",
+            ),
+            (
+                "GET /b?uploads&key-marker=k&upload-id-marker=u&max-uploads=3",
+                "ListMultipartUploads",
+            ),
+            (
+                "GET /b/k?uploadId=u&max-parts=3&part-number-marker=4&x-id=ListParts",
+                "ListParts",
+            ),
+            ("GET /b/k?attributes&versionId=null", "GetObjectAttributes"),
         ] {
             assert_eq!(choose(line), Ok(name), "{line}");
         }
@@ -374,8 +411,6 @@ mod tests {
             ("PUT /b/k?uploadId=u&partNumber=1 copy", "x-amz-copy-source"),
             ("GET /b/k?something-new", "something-new"),
             ("GET /b/k?something-new=", "something-new"),
-            ("GET /b/k?attributes", "attributes"),
-            ("GET /b/k?uploadId=u", "uploadId"),
             ("GET /b/k?torrent", "torrent"),
             ("HEAD /b/k?attributes", "attributes"),
             ("POST /b/k?restore", "restore"),
@@ -386,8 +421,9 @@ mod tests {
             ("PUT /b?policy", "policy"),
             ("PUT /b?cors", "cors"),
             ("DELETE /b?lifecycle", "lifecycle"),
-            ("GET /b?uploads", "uploads"),
-            ("GET /b?versions", "versions"),
+            ("PUT /b?versions", "versions"),
+            ("DELETE /b?uploads", "uploads"),
+            ("HEAD /b/k?uploadId=u", "uploadId"),
             ("GET /b?inventory&id=1", "inventory"),
             ("GET /b?something-new", "something-new"),
             ("POST /b", "policy form upload"),
@@ -405,8 +441,10 @@ mod tests {
             ("PATCH /b/k", 405),
             ("PUT /b/k?partNumber=1", 400),
             ("PUT /b/k?uploadId=u", 400),
-            ("GET /b/k?versionId=abc", 400),
-            ("DELETE /b/k?versionId=abc", 400),
+            ("GET /b/k?versionId=abc", 404),
+            ("DELETE /b/k?versionId=abc", 404),
+            ("GET /b/k?versionId=", 400),
+            ("GET /b?versionId=abc", 400),
             ("GET /b?list-type=3", 400),
             ("GET /b%20c", 400),
             ("GET //k", 400),

@@ -350,6 +350,7 @@ mod tests {
             Ok(AnyOutput::GetObject(ObjectData {
                 info: Arc::new(object()),
                 range: None,
+                part: None,
                 body: ByteStream::new(frames, Some(10)),
             }))
         });

@@ -15,10 +15,11 @@ use tower::util::BoxCloneSyncService;
 use crate::s3::{S3Config, router};
 use crate::storage::{
     AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketFound, BucketInfo, BucketList,
-    BucketName, ByteStream, ContentHash, Credentials, Gateway, ListEntry, ObjectCopied, ObjectData,
-    ObjectDeleted, ObjectFound, ObjectInfo, ObjectKey, ObjectMetadata, ObjectPage, ObjectSummary,
-    ObjectWritten, ObjectsDeleted, PartUploaded, StorageError, StorageRequest, UploadAborted,
-    UploadCompleted, UploadCreated, Visibility,
+    BucketName, ByteStream, ContentHash, Credentials, FoundPart, Gateway, ListEntry, ObjectCopied,
+    ObjectData, ObjectDeleted, ObjectDescription, ObjectFound, ObjectInfo, ObjectKey,
+    ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten, ObjectsDeleted, PartNumber, PartPage,
+    PartSummary, PartUploaded, ResolvedRange, StorageError, StorageRequest, UploadAborted,
+    UploadCompleted, UploadCreated, UploadEntry, UploadPage, UploadSummary, Visibility,
 };
 use crate::telemetry::Metrics;
 
@@ -220,6 +221,7 @@ pub(super) fn object() -> ObjectInfo {
         },
         checksum: None,
         has_sidecar: false,
+        parts_file: None,
     }
 }
 
@@ -252,8 +254,9 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
             })],
             next: None,
         }),
-        O::HeadObject(_) => AnyOutput::HeadObject(ObjectFound {
+        O::HeadObject(head) => AnyOutput::HeadObject(ObjectFound {
             info: Arc::new(object()),
+            part: head.part.map(only_part),
         }),
         O::GetObject(get) => {
             let range = get
@@ -264,6 +267,7 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
             AnyOutput::GetObject(ObjectData {
                 info: Arc::new(object()),
                 range,
+                part: get.part.map(only_part),
                 body: ByteStream::from_bytes(bytes),
             })
         }
@@ -292,5 +296,35 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
             size: 10,
         }),
         O::AbortUpload(_) => AnyOutput::AbortUpload(UploadAborted {}),
+        O::ListParts(_) => AnyOutput::ListParts(PartPage {
+            parts: vec![PartSummary {
+                part_number: PartNumber::new(7).unwrap(),
+                size: 10,
+                hash: hash(),
+                last_modified: object().last_modified,
+            }],
+            has_more: false,
+        }),
+        O::ListUploads(_) => AnyOutput::ListUploads(UploadPage {
+            entries: vec![UploadEntry::Upload(UploadSummary {
+                key: "k".into(),
+                upload_id: UPLOAD_ID.parse().unwrap(),
+                initiated_at: object().last_modified,
+            })],
+            has_more: false,
+        }),
+        O::DescribeObject(_) => AnyOutput::DescribeObject(ObjectDescription {
+            info: Arc::new(object()),
+            part_sizes: None,
+        }),
+    }
+}
+
+/// Returns what is found of the first part of an object that was uploaded whole.
+fn only_part(_number: PartNumber) -> FoundPart {
+    let end = CONTENT.len() as u64;
+    FoundPart {
+        range: Some(ResolvedRange { start: 0, end }),
+        count: None,
     }
 }

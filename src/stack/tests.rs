@@ -68,13 +68,14 @@ impl MemoryProvider {
             AnyOperation::HeadObject(head) => {
                 let bytes = self.find(bucket, &head.key)?;
                 let info = Arc::new(object(&head.key, bytes.len() as u64));
-                Ok(AnyOutput::HeadObject(ObjectFound { info }))
+                Ok(AnyOutput::HeadObject(ObjectFound { info, part: None }))
             }
             AnyOperation::GetObject(get) => {
                 let bytes = self.find(bucket, &get.key)?;
                 Ok(AnyOutput::GetObject(ObjectData {
                     info: get.resolved.expect("the cache layer resolves it"),
                     range: None,
+                    part: None,
                     body: ByteStream::from_bytes(bytes),
                 }))
             }

@@ -202,6 +202,7 @@ mod tests {
             metadata: ObjectMetadata::default(),
             checksum: None,
             has_sidecar: false,
+            parts_file: None,
         }
     }
 

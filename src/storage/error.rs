@@ -82,6 +82,12 @@ pub enum StorageError {
         /// The part's number.
         part_number: u32,
     },
+    /// The object has no part of this number.
+    #[error("the object has no part {part_number}")]
+    NoSuchPart {
+        /// The number asked for.
+        part_number: u32,
+    },
     /// The parts of a completion are not in ascending order.
     #[error("parts are not in ascending order")]
     InvalidPartOrder,
@@ -317,6 +323,7 @@ impl StorageError {
             Self::InvalidArgument { .. } => "invalid_argument",
             Self::InvalidRequest { .. } => "invalid_request",
             Self::InvalidPart { .. } => "invalid_part",
+            Self::NoSuchPart { .. } => "no_such_part",
             Self::InvalidPartOrder => "invalid_part_order",
             Self::EntityTooSmall { .. } => "entity_too_small",
             Self::EntityTooLarge { .. } => "entity_too_large",

@@ -37,7 +37,10 @@ pub use condition::{EtagMatch, ReadConditions, Standing, WriteConditions};
 pub use error::{Retry, SignatureMismatch, StorageError};
 pub use gateway::{Gateway, StorageService, StorageStack};
 pub use name::{BucketId, BucketName, ContentHash, Namespace, ObjectKey, PartNumber, UploadId};
-pub use object::{BucketInfo, ListEntry, ObjectInfo, ObjectMetadata, ObjectSummary, Visibility};
+pub use object::{
+    BucketInfo, FoundPart, ListEntry, ObjectInfo, ObjectMetadata, ObjectSummary, PartSummary,
+    PartsFile, UploadEntry, UploadSummary, Visibility,
+};
 pub use object_checksum::{ChecksumKind, ObjectChecksum, UploadChecksum};
 pub use operation::*;
 pub use payload::{ExpectedChecksum, Integrity, MeasuredDigests, Payload};

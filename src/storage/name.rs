@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+
 use crate::storage::StorageError;
 
 /// The hidden prefix under which hugbucket keeps its own state in each bucket, with its trailing slash.
@@ -267,14 +269,19 @@ impl fmt::Debug for ContentHash {
     }
 }
 
-/// The id of a multipart upload: 32 lower-case hex digits of randomness.
+/// The id of a multipart upload: 32 lower-case hex digits, of which the first 12 count the milliseconds since 1970 at its
+/// beginning and the others are random. So the uploads of one key sort by the time of their beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UploadId(Arc<str>);
 
 impl UploadId {
-    /// Draws a new id.
+    /// Draws a new id for an upload that begins now.
     pub fn random() -> Self {
-        Self(hex::encode(rand::random::<[u8; 16]>()).into())
+        let millis = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+        let mut id = rand::random::<[u8; 16]>();
+        // 48 bits of milliseconds last for 8,900 years.
+        id[..6].copy_from_slice(&millis.to_be_bytes()[10..]);
+        Self(hex::encode(id).into())
     }
 
     /// Returns the id.

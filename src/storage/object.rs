@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use crate::storage::name::{BucketName, ContentHash, ObjectKey};
+use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber, UploadId};
 use crate::storage::object_checksum::ObjectChecksum;
+use crate::storage::range::ResolvedRange;
 
 /// Who may read a bucket on the Hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,26 @@ pub struct ObjectInfo {
     pub checksum: Option<ObjectChecksum>,
     /// Whether a sidecar file exists for this key, current or stale.
     pub has_sidecar: bool,
+    /// The file that tells the sizes of its parts; `None` if it was uploaded whole.
+    pub parts_file: Option<PartsFile>,
+}
+
+/// Where the sizes of an object's parts are kept. It is read only when somebody asks for a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartsFile {
+    /// Xet hash of the file.
+    pub hash: ContentHash,
+    /// Size of the file in bytes.
+    pub size: u64,
+}
+
+/// A part of an object that a reader asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundPart {
+    /// Its bytes; `None` if the object is empty.
+    pub range: Option<ResolvedRange>,
+    /// How many parts the object has; `None` if it was uploaded whole, which makes it its own first part.
+    pub count: Option<u32>,
 }
 
 impl ObjectInfo {
@@ -114,4 +135,37 @@ pub struct ObjectSummary {
     pub last_modified: OffsetDateTime,
     /// The file's own modification time, where the writer gave one.
     pub mtime: Option<OffsetDateTime>,
+}
+
+/// What a listing tells of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartSummary {
+    /// Its number.
+    pub part_number: PartNumber,
+    /// Size in bytes.
+    pub size: u64,
+    /// Xet hash of the content.
+    pub hash: ContentHash,
+    /// When the Hub registered it.
+    pub last_modified: OffsetDateTime,
+}
+
+/// A line of a listing of uploads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadEntry {
+    /// An upload under way.
+    Upload(UploadSummary),
+    /// A common prefix, with its trailing delimiter.
+    Prefix(String),
+}
+
+/// What a listing tells of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadSummary {
+    /// The key that the completed object will have.
+    pub key: String,
+    /// Its id.
+    pub upload_id: UploadId,
+    /// When it was begun.
+    pub initiated_at: OffsetDateTime,
 }

@@ -11,7 +11,10 @@ use crate::storage::body::ByteStream;
 use crate::storage::condition::{ReadConditions, WriteConditions};
 use crate::storage::error::StorageError;
 use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber, UploadId};
-use crate::storage::object::{BucketInfo, ListEntry, ObjectInfo, ObjectMetadata, Visibility};
+use crate::storage::object::{
+    BucketInfo, FoundPart, ListEntry, ObjectInfo, ObjectMetadata, PartSummary, UploadEntry,
+    Visibility,
+};
 use crate::storage::object_checksum::ObjectChecksum;
 use crate::storage::payload::Payload;
 use crate::storage::range::{ByteRange, ResolvedRange};
@@ -111,6 +114,9 @@ operations! {
     UploadPart       => PartUploaded,       idempotent: false, access: Write, name: "UploadPart";
     CompleteUpload   => UploadCompleted,    idempotent: false, access: Write, name: "CompleteMultipartUpload";
     AbortUpload      => UploadAborted,      idempotent: false, access: Write, name: "AbortMultipartUpload";
+    ListParts        => PartPage,           idempotent: true,  access: List,  name: "ListParts";
+    ListUploads      => UploadPage,         idempotent: true,  access: List,  name: "ListMultipartUploads";
+    DescribeObject   => ObjectDescription,  idempotent: true,  access: Read,  name: "GetObjectAttributes";
 }
 
 impl AnyOperation {
@@ -122,6 +128,9 @@ impl AnyOperation {
             Self::ListObjects(operation) => Some(operation.clone().into()),
             Self::HeadObject(operation) => Some(operation.clone().into()),
             Self::GetObject(operation) => Some(operation.clone().into()),
+            Self::ListParts(operation) => Some(operation.clone().into()),
+            Self::ListUploads(operation) => Some(operation.clone().into()),
+            Self::DescribeObject(operation) => Some(operation.clone().into()),
             Self::CreateBucket(_)
             | Self::DeleteBucket(_)
             | Self::PutObject(_)
@@ -162,6 +171,9 @@ impl AnyOperation {
             Self::UploadPart(operation) => Some(&operation.bucket),
             Self::CompleteUpload(operation) => Some(&operation.bucket),
             Self::AbortUpload(operation) => Some(&operation.bucket),
+            Self::ListParts(operation) => Some(&operation.bucket),
+            Self::ListUploads(operation) => Some(&operation.bucket),
+            Self::DescribeObject(operation) => Some(&operation.bucket),
         }
     }
 
@@ -177,11 +189,14 @@ impl AnyOperation {
             Self::UploadPart(operation) => Some(&operation.key),
             Self::CompleteUpload(operation) => Some(&operation.key),
             Self::AbortUpload(operation) => Some(&operation.key),
+            Self::ListParts(operation) => Some(&operation.key),
+            Self::DescribeObject(operation) => Some(&operation.key),
             Self::ListBuckets(_)
             | Self::CreateBucket(_)
             | Self::HeadBucket(_)
             | Self::DeleteBucket(_)
             | Self::ListObjects(_)
+            | Self::ListUploads(_)
             | Self::DeleteObjects(_) => None,
         }
     }
@@ -302,13 +317,15 @@ pub struct ObjectPage {
 
 // === reads ===
 
-/// Looks an object up. Errors: `NoSuchKey`, `NoSuchBucket`, `PreconditionFailed`, `NotModified`.
+/// Looks an object up. Errors: `NoSuchKey`, `NoSuchBucket`, `NoSuchPart`, `PreconditionFailed`, `NotModified`.
 #[derive(Debug, Clone)]
 pub struct HeadObject {
     /// The bucket.
     pub bucket: BucketName,
     /// The key.
     pub key: ObjectKey,
+    /// The part wanted; `None` for the whole object.
+    pub part: Option<PartNumber>,
     /// Preconditions.
     pub conditions: ReadConditions,
 }
@@ -318,9 +335,11 @@ pub struct HeadObject {
 pub struct ObjectFound {
     /// What is known of it; shared with the file-info cache.
     pub info: Arc<ObjectInfo>,
+    /// The part that was asked for; `None` if none was.
+    pub part: Option<FoundPart>,
 }
 
-/// Reads an object or a range of it. Errors: as [`HeadObject`], and `InvalidRange`.
+/// Reads an object, a range, or a part of it. Errors: as [`HeadObject`], and `InvalidRange`.
 #[derive(Debug, Clone)]
 pub struct GetObject {
     /// The bucket.
@@ -329,6 +348,8 @@ pub struct GetObject {
     pub key: ObjectKey,
     /// The range wanted; `None` for the whole object.
     pub range: Option<ByteRange>,
+    /// The part wanted, instead of a range.
+    pub part: Option<PartNumber>,
     /// Preconditions.
     pub conditions: ReadConditions,
     /// The object as the cache layer resolved it; adapters leave it `None`, and without it the provider looks it up.
@@ -342,8 +363,33 @@ pub struct ObjectData {
     pub info: Arc<ObjectInfo>,
     /// The range that the body holds; `None` for the whole object.
     pub range: Option<ResolvedRange>,
+    /// The part that was asked for; `None` if none was.
+    pub part: Option<FoundPart>,
     /// The bytes; its length is known.
     pub body: ByteStream,
+}
+
+/// Looks an object up, with the parts that it was uploaded in. Errors: as [`HeadObject`].
+#[derive(Debug, Clone)]
+pub struct DescribeObject {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// Preconditions.
+    pub conditions: ReadConditions,
+    /// Whether the sizes of its parts are wanted, which costs a look into a further file.
+    pub wants_parts: bool,
+}
+
+/// The object and its parts.
+#[derive(Debug, Clone)]
+pub struct ObjectDescription {
+    /// What is known of it.
+    pub info: Arc<ObjectInfo>,
+    /// The sizes of its parts in bytes, the first part first; `None` if they were not asked for, or if it was uploaded
+    /// whole.
+    pub part_sizes: Option<Arc<[u64]>>,
 }
 
 // === writes ===
@@ -541,6 +587,63 @@ pub struct AbortUpload {
 #[derive(Debug, Clone)]
 pub struct UploadAborted {}
 
+/// Lists the parts of an upload by number. Errors: `NoSuchUpload`.
+#[derive(Debug, Clone)]
+pub struct ListParts {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key given at the beginning.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload_id: UploadId,
+    /// Only parts with a greater number; 0 for all.
+    pub after: u32,
+    /// At most this many parts, 0 to 1,000.
+    pub max_parts: usize,
+}
+
+/// A page of parts.
+#[derive(Debug, Clone)]
+pub struct PartPage {
+    /// By number, each once: of a part that was sent again, what was registered last.
+    pub parts: Vec<PartSummary>,
+    /// Whether further parts follow.
+    pub has_more: bool,
+}
+
+/// Lists the uploads under way, by key, and those of one key by the time of their beginning.
+#[derive(Debug, Clone)]
+pub struct ListUploads {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// Only keys with this prefix; empty for all.
+    pub prefix: String,
+    /// Rolls keys up to the first occurrence of this text after the prefix; never empty.
+    pub delimiter: Option<String>,
+    /// Where to begin; `None` for the first.
+    pub after: Option<UploadMarker>,
+    /// At most this many entries, uploads and common prefixes together, 0 to 1,000.
+    pub max_entries: usize,
+}
+
+/// An entry behind which a listing of uploads begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadMarker {
+    /// Its key, or a common prefix.
+    pub key: String,
+    /// Its id: further uploads of the same key may follow. `None` to begin behind all uploads of the key.
+    pub upload_id: Option<String>,
+}
+
+/// A page of uploads.
+#[derive(Debug, Clone)]
+pub struct UploadPage {
+    /// In byte order of keys and common prefixes, then of ids.
+    pub entries: Vec<UploadEntry>,
+    /// Whether further entries follow.
+    pub has_more: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -564,6 +667,7 @@ mod tests {
         let head = HeadObject {
             bucket,
             key,
+            part: None,
             conditions: ReadConditions::default(),
         };
         for operation in [AnyOperation::from(put), delete.into(), head.into()] {

@@ -17,5 +17,6 @@ mod operate;
 mod stand;
 mod strangers;
 mod tls;
+mod uploads;
 #[path = "../bench/xet.rs"]
 mod xet;

@@ -214,6 +214,7 @@ fn get_object() -> GetObject {
         bucket: BucketName::new("b").unwrap(),
         key: ObjectKey::new("k").unwrap(),
         range: None,
+        part: None,
         conditions: ReadConditions::default(),
         resolved: None,
     }

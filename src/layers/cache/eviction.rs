@@ -42,7 +42,10 @@ impl Effects {
             | AnyOperation::GetObject(_)
             | AnyOperation::CreateUpload(_)
             | AnyOperation::UploadPart(_)
-            | AnyOperation::AbortUpload(_) => None,
+            | AnyOperation::AbortUpload(_)
+            | AnyOperation::ListParts(_)
+            | AnyOperation::ListUploads(_)
+            | AnyOperation::DescribeObject(_) => None,
         }
     }
 }

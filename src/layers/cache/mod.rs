@@ -40,6 +40,7 @@ type Answer = Result<AnyOutput, StorageError>;
 /// - A lookup that began before a commit never hides it afterwards: it neither fills the cache nor is joined.
 /// - Writes evict when their outcome is known, even if their caller has left by then.
 /// - A read of an object that is gone although the cache knew it looks it up again, once.
+/// - A look-up of a part asks the provider, since the cache does not know the parts.
 /// - With a life or a size of zero, every read asks the provider.
 #[derive(Debug, Clone)]
 pub struct FileInfoCacheLayer {
@@ -91,7 +92,8 @@ impl<S: StorageService<Tenant>> Service<StorageRequest<Tenant>> for FileInfoCach
         }
         let is_read = matches!(
             &request.operation,
-            AnyOperation::HeadObject(_) | AnyOperation::GetObject(GetObject { resolved: None, .. })
+            AnyOperation::HeadObject(HeadObject { part: None, .. })
+                | AnyOperation::GetObject(GetObject { resolved: None, .. })
         );
         if is_read && self.infos.is_on() {
             return self.clone().read(request).boxed();
@@ -123,7 +125,7 @@ impl<S: StorageService<Tenant>> FileInfoCache<S> {
             AnyOperation::HeadObject(head) => {
                 let (info, _) = self.look_up(&context, &caller, &head).await?;
                 head.conditions.check(&info)?;
-                Ok(AnyOutput::HeadObject(ObjectFound { info }))
+                Ok(AnyOutput::HeadObject(ObjectFound { info, part: None }))
             }
             AnyOperation::GetObject(get) => self.get(context, caller, guards, get).await,
             other => Err(StorageError::internal(format!(
@@ -145,6 +147,7 @@ impl<S: StorageService<Tenant>> FileInfoCache<S> {
         let head = HeadObject {
             bucket: get.bucket.clone(),
             key: get.key.clone(),
+            part: None,
             conditions: ReadConditions::default(),
         };
         let (info, known_from) = self.look_up(&context, &caller, &head).await?;

@@ -21,14 +21,15 @@ const MAX_REMEMBERED: usize = 4096;
 /// A wrong memory does no harm, for a sidecar is bound to its object; it only gets less useful with time.
 const MEMORY_TTL: Duration = Duration::from_secs(3600);
 
-/// The last known companions, by path. Hidden files have no content type.
+/// The last known companions, by path.
 #[derive(Debug)]
 pub(super) struct Companions(ExpiringMap<(BucketId, String), Companion>);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Companion {
     hash: ContentHash,
     mtime: Option<OffsetDateTime>,
+    content_type: Option<String>,
 }
 
 impl Default for Companions {
@@ -48,6 +49,7 @@ impl Companions {
             let companion = Companion {
                 hash: record.hash,
                 mtime: record.mtime,
+                content_type: record.content_type.clone(),
             };
             self.0
                 .insert((bucket.clone(), record.path.clone()), companion);
@@ -58,13 +60,25 @@ impl Companions {
     pub(super) fn note_done(&self, bucket: &BucketId, change: &Change) {
         for line in change.companions() {
             let slot = (bucket.clone(), line.path().to_owned());
-            match *line {
-                BatchLine::AddFile { hash, mtime, .. }
-                | BatchLine::CopyFile { hash, mtime, .. } => {
-                    self.0.insert(slot, Companion { hash, mtime });
+            let (hash, mtime, content_type) = match line {
+                BatchLine::AddFile {
+                    hash,
+                    mtime,
+                    content_type,
+                    ..
+                } => (*hash, *mtime, content_type.clone()),
+                BatchLine::CopyFile { hash, mtime, .. } => (*hash, *mtime, None),
+                BatchLine::DeleteFile { .. } => {
+                    self.0.remove(&slot);
+                    continue;
                 }
-                BatchLine::DeleteFile { .. } => self.0.remove(&slot),
-            }
+            };
+            let companion = Companion {
+                hash,
+                mtime,
+                content_type,
+            };
+            self.0.insert(slot, companion);
         }
     }
 
@@ -82,11 +96,15 @@ impl Companions {
         let undo = |line: &BatchLine| {
             let path = line.path().to_owned();
             match self.0.get(&(bucket.clone(), path.clone())) {
-                Some(Companion { hash, mtime }) => Some(BatchLine::AddFile {
+                Some(Companion {
+                    hash,
+                    mtime,
+                    content_type,
+                }) => Some(BatchLine::AddFile {
                     path,
                     hash,
                     mtime,
-                    content_type: None,
+                    content_type,
                 }),
                 None if matches!(line, BatchLine::DeleteFile { .. }) => None,
                 None => Some(BatchLine::DeleteFile { path }),

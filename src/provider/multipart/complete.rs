@@ -1,6 +1,7 @@
 //! Joining parts into an object.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -8,8 +9,8 @@ use crate::provider::HfProvider;
 use crate::provider::cas::Manifest;
 use crate::provider::commit::Change;
 use crate::provider::hub::FileRecord;
-use crate::provider::multipart::layout::PartFile;
-use crate::provider::multipart::{Layout, Record, hidden_file};
+use crate::provider::multipart::parts::CurrentParts;
+use crate::provider::multipart::{Layout, Record, hidden_file, no_such_upload};
 use crate::provider::write::Stamp;
 use crate::storage::{
     BucketId, CompleteUpload, ContentHash, Guards, NamedPart, StorageError, Tenant,
@@ -33,6 +34,13 @@ struct FoundPart {
 
 impl HfProvider {
     /// Completes an upload by reference; repeating it gives the same answer and writes nothing.
+    ///
+    /// # Behaviour
+    /// - Once an upload has the mark of a completion, every completion of it is answered from that mark, whatever parts it
+    ///   names and whatever became of the object since.
+    /// - Completions of one upload in this process come in turn, so of two that race, one writes and both get its answer.
+    /// - The sizes of the parts stay known, in the object's sidecar.
+    /// - Part by part, what counts is what was sent last; an earlier content of the same number cannot be named.
     pub(in crate::provider) async fn complete_upload(
         &self,
         tenant: &Tenant,
@@ -41,19 +49,14 @@ impl HfProvider {
     ) -> Result<UploadCompleted, StorageError> {
         let bucket = tenant.bucket(&operation.bucket);
         let upload_id = &operation.upload_id;
-        let record = match self
-            .read_record(tenant, &bucket, upload_id, &operation.key)
-            .await
-        {
-            Ok(record) => record,
-            Err(gone @ StorageError::NoSuchUpload { .. }) => {
-                return self
-                    .completed_earlier(tenant, &bucket, &operation)
-                    .await?
-                    .ok_or(gone);
-            }
-            Err(error) => return Err(error),
-        };
+        let turn = self.0.uploads.turns.take(&bucket, upload_id).await;
+        let state = self
+            .state(tenant, &bucket, upload_id, &operation.key)
+            .await?;
+        if let Some(completed) = state.completed {
+            return Ok(completed);
+        }
+        let open = state.open.ok_or_else(|| no_such_upload(upload_id))?;
         check_order(&operation.parts)?;
         let (token, key) = (&tenant.hub_token, &operation.key);
         let foreseen = self
@@ -72,9 +75,9 @@ impl HfProvider {
 
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
-            let _guards = guards;
+            let _guards = (guards, turn);
             let joined = provider
-                .join(&tenant, &bucket, &operation, &record, &files, &manifests)
+                .join(&tenant, &bucket, &operation, open, &manifests)
                 .await;
             let completed = match joined {
                 Ok(completed) => completed,
@@ -96,8 +99,7 @@ impl HfProvider {
         tenant: &Tenant,
         bucket: &BucketId,
         operation: &CompleteUpload,
-        record: &Record,
-        files: &[FileRecord],
+        (record_hash, record): (ContentHash, Arc<Record>),
         manifests: &[Manifest],
     ) -> Result<UploadCompleted, StorageError> {
         let layout = Layout::of(&operation.upload_id);
@@ -111,18 +113,13 @@ impl HfProvider {
 
         let mut lines = stamp.lines(&operation.key, &composed);
         let mut staged = vec![composed];
-        if let Some(content) = stamp.sidecar(None, &completed.hash) {
-            let file = self.0.cas.upload_bytes(&access, bucket, content).await?;
-            lines.push(stamp.sidecar_line(&operation.key, file.hash()));
-            staged.push(file);
-        }
+        let part_sizes = manifests.iter().map(Manifest::size).collect();
+        let (sidecar, content_type) = stamp.sidecar_of_parts(None, part_sizes, &completed.hash);
+        let sidecar = self.0.cas.upload_bytes(&access, bucket, sidecar).await?;
+        lines.push(stamp.sidecar_line(&operation.key, sidecar.hash(), content_type));
+        staged.push(sidecar);
         // Both are files that the bucket holds already, so marking costs no upload.
-        lines.extend(
-            files
-                .iter()
-                .find(|file| file.path == layout.record())
-                .map(|file| hidden_file(layout.done_record(), file.hash)),
-        );
+        lines.push(hidden_file(layout.done_record(), record_hash));
         lines.push(hidden_file(layout.done_object(), completed.hash));
 
         self.0.cas.register(&access, bucket, staged).await?;
@@ -150,34 +147,10 @@ impl HfProvider {
         if !is_refusal {
             return Err(error);
         }
-        let earlier = self.completed_earlier(tenant, bucket, operation).await?;
-        earlier.ok_or(error)
-    }
-
-    /// Answers a repeated completion from its mark, if there is one for this key.
-    async fn completed_earlier(
-        &self,
-        tenant: &Tenant,
-        bucket: &BucketId,
-        operation: &CompleteUpload,
-    ) -> Result<Option<UploadCompleted>, StorageError> {
-        let layout = Layout::of(&operation.upload_id);
-        let marks = [layout.done_record(), layout.done_object()];
-        let found = self
-            .0
-            .hub
-            .paths_info(&tenant.hub_token, bucket, &marks)
+        let upload = self
+            .state(tenant, bucket, &operation.upload_id, &operation.key)
             .await?;
-        let find = |path: &str| found.iter().find(|file| file.path == path);
-        let (Some(record), Some(object)) = (find(&marks[0]), find(&marks[1])) else {
-            return Ok(None);
-        };
-        let record = self.load_record(tenant, bucket, record).await?;
-        let is_same = record.key == operation.key.as_str();
-        Ok(is_same.then_some(UploadCompleted {
-            hash: object.hash,
-            size: object.size,
-        }))
+        upload.completed.ok_or(error)
     }
 
     /// Returns the manifests of parts in their order, many read at the same time.
@@ -224,12 +197,10 @@ impl HfProvider {
         files: Vec<FileRecord>,
     ) {
         let provider = self.clone();
-        self.0
-            .uploads
-            .records
-            .remove(&(bucket.clone(), upload_id.clone()));
+        self.0.uploads.end(&bucket, &upload_id);
         self.0.finishing.spawn(async move {
-            if let Err(error) = provider.remove_files(&tenant, &bucket, &files).await {
+            let removal = provider.remove_upload(&tenant, &bucket, &upload_id, &files);
+            if let Err(error) = removal.await {
                 tracing::warn!(%bucket, %upload_id, %error, "failed to remove the parts of a completed upload");
             }
         });
@@ -255,36 +226,27 @@ fn check_order(parts: &[NamedPart]) -> Result<(), StorageError> {
 
 /// Finds each named part among the files of the upload.
 ///
-/// Errors: [`StorageError::InvalidPart`] for one that is missing or has another entity tag;
+/// Errors: [`StorageError::InvalidPart`] for one that is missing, was replaced, or has another entity tag;
 /// [`StorageError::EntityTooSmall`] for one below 5 MiB that is not the last.
 fn find_parts(
     layout: &Layout,
     files: &[FileRecord],
     named: &[NamedPart],
 ) -> Result<Vec<FoundPart>, StorageError> {
-    let (mut parts, mut manifests) = (HashMap::new(), HashMap::new());
-    for file in files {
-        let Some(PartFile {
-            part_number,
-            part_hash,
-            is_manifest,
-        }) = layout.parse(&file.path)
-        else {
-            continue;
-        };
-        let table = if is_manifest {
-            &mut manifests
-        } else {
-            &mut parts
-        };
-        table.insert((part_number, part_hash.etag()), (part_hash, file));
-    }
+    let parts = CurrentParts::among(layout, files);
+    let manifests: HashMap<_, _> = files
+        .iter()
+        .filter_map(|file| {
+            let part = layout.parse(&file.path).filter(|part| part.is_manifest)?;
+            Some(((part.part_number, part.part_hash), file))
+        })
+        .collect();
     let mut found = Vec::with_capacity(named.len());
     for (position, part) in named.iter().enumerate() {
         let number = part.part_number;
-        let name = (number, part.etag.clone());
-        let (Some((hash, content)), Some((_, manifest))) = (parts.get(&name), manifests.get(&name))
-        else {
+        let content = parts.find(number, &part.etag);
+        let manifest = content.and_then(|content| manifests.get(&(number, content.hash)));
+        let (Some(content), Some(manifest)) = (content, manifest) else {
             return Err(StorageError::InvalidPart {
                 part_number: number.get(),
             });
@@ -299,7 +261,7 @@ fn find_parts(
             });
         }
         found.push(FoundPart {
-            hash: *hash,
+            hash: content.hash,
             manifest: (*manifest).clone(),
         });
     }

@@ -8,9 +8,23 @@ use crate::storage::{BucketId, ContentHash, PartNumber, StorageError, Tenant, Up
 /// Entries asked for in one page of the Hub's tree.
 const PAGE_ENTRIES: usize = 5000;
 
+/// Where the records of all uploads lie, and nothing else: a listing of uploads is a listing of this.
+pub(super) fn records() -> String {
+    format!("{HIDDEN_PREFIX}uploads/")
+}
+
+/// Returns the upload whose record lies at this path.
+pub(super) fn upload_of_record(path: &str) -> Option<UploadId> {
+    path.strip_prefix(HIDDEN_PREFIX)?
+        .strip_prefix("uploads/")?
+        .parse()
+        .ok()
+}
+
 /// The paths of one upload.
 pub(super) struct Layout {
-    root: String,
+    record: String,
+    parts: String,
     done: String,
 }
 
@@ -26,21 +40,32 @@ pub(super) struct PartFile {
 impl Layout {
     pub(super) fn of(upload_id: &UploadId) -> Self {
         Self {
-            root: format!("{HIDDEN_PREFIX}uploads/{upload_id}/"),
+            record: format!("{HIDDEN_PREFIX}uploads/{upload_id}"),
+            parts: format!("{HIDDEN_PREFIX}parts/{upload_id}/"),
             done: format!("{HIDDEN_PREFIX}done/{upload_id}/"),
         }
     }
 
     pub(super) fn record(&self) -> String {
-        format!("{}record", self.root)
+        self.record.clone()
+    }
+
+    /// Returns the prefix of everything that belongs to parts: contents and manifests.
+    pub(super) fn parts(&self) -> String {
+        self.parts.clone()
+    }
+
+    /// Returns the prefix of the parts' contents alone.
+    pub(super) fn contents(&self) -> String {
+        format!("{}content/", self.parts)
     }
 
     pub(super) fn part(&self, number: PartNumber, hash: &ContentHash) -> String {
-        format!("{}parts/{:05}-{hash}", self.root, number.get())
+        format!("{}content/{:05}-{hash}", self.parts, number.get())
     }
 
     pub(super) fn manifest(&self, number: PartNumber, hash: &ContentHash) -> String {
-        format!("{}manifests/{:05}-{hash}", self.root, number.get())
+        format!("{}manifest/{:05}-{hash}", self.parts, number.get())
     }
 
     pub(super) fn done_record(&self) -> String {
@@ -53,11 +78,11 @@ impl Layout {
 
     /// Parses the path of a part or manifest; `None` for anything else.
     pub(super) fn parse(&self, path: &str) -> Option<PartFile> {
-        let (kind, name) = path.strip_prefix(&self.root)?.split_once('/')?;
+        let (kind, name) = path.strip_prefix(&self.parts)?.split_once('/')?;
         let (number, hash) = name.split_once('-')?;
         let is_manifest = match kind {
-            "parts" => false,
-            "manifests" => true,
+            "content" => false,
+            "manifest" => true,
             _ => return None,
         };
         Some(PartFile {
@@ -69,34 +94,54 @@ impl Layout {
 }
 
 impl HfProvider {
-    /// Lists all files of an upload.
-    pub(super) async fn files_of(
+    /// Hands over every file under a hidden prefix, page by page, so that nothing but what `take` keeps stays in memory.
+    pub(super) async fn scan(
         &self,
         tenant: &Tenant,
         bucket: &BucketId,
-        layout: &Layout,
-    ) -> Result<Vec<FileRecord>, StorageError> {
+        prefix: String,
+        mut take: impl FnMut(FileRecord) -> Result<(), StorageError> + Send,
+    ) -> Result<(), StorageError> {
         let query = TreeQuery {
-            prefix: layout.root.clone(),
+            prefix,
             is_recursive: true,
             limit: PAGE_ENTRIES,
         };
-        let mut files = Vec::new();
         let mut cursor = None;
         loop {
             let page = self
                 .hub()
                 .tree_page(&tenant.hub_token, bucket, &query, cursor.as_deref())
                 .await?;
-            files.extend(page.entries.into_iter().filter_map(|entry| match entry {
-                TreeEntry::File(file) => Some(file),
-                TreeEntry::Directory { .. } => None,
-            }));
+            for entry in page.entries {
+                // The Hub's prefix is a text and no directory, and it may widen one that an address cannot carry.
+                if let TreeEntry::File(file) = entry
+                    && file.path.starts_with(&query.prefix)
+                {
+                    take(file)?;
+                }
+            }
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(files);
+                return Ok(());
             }
         }
+    }
+
+    /// Lists all files that belong to the parts of an upload.
+    pub(super) async fn files_of(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        layout: &Layout,
+    ) -> Result<Vec<FileRecord>, StorageError> {
+        let mut files = Vec::new();
+        self.scan(tenant, bucket, layout.parts(), |file| {
+            files.push(file);
+            Ok(())
+        })
+        .await?;
+        Ok(files)
     }
 }
 
@@ -129,9 +174,24 @@ mod tests {
             layout.record(),
             layout.done_object(),
             "x".into(),
-            format!("{}parts/0-{hash}", layout.root),
+            format!("{}content/0-{hash}", layout.parts()),
         ] {
             assert_eq!(layout.parse(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn records_name_their_uploads() {
+        let upload_id: UploadId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let layout = Layout::of(&upload_id);
+        assert!(layout.record().starts_with(&records()));
+        assert_eq!(upload_of_record(&layout.record()), Some(upload_id));
+        for other in [
+            layout.done_record(),
+            layout.parts(),
+            format!("{}/x", layout.record()),
+        ] {
+            assert_eq!(upload_of_record(&other), None, "{other}");
         }
     }
 }

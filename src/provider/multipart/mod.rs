@@ -5,15 +5,21 @@
 //! process does it, and no byte of a part moves again.
 //!
 //! ```text
-//! .hugbucket/uploads/<id>/record                    key and headers; written once, never changed
-//! .hugbucket/uploads/<id>/parts/<number>-<hash>     a part's content, so that nothing collects its chunks
-//! .hugbucket/uploads/<id>/manifests/<number>-<hash> what a part is made of
-//! .hugbucket/done/<id>/record, …/object             a completed upload: the same record, and the object's content
+//! .hugbucket/uploads/<id>                        the record: key and headers; written once, never changed
+//! .hugbucket/parts/<id>/content/<number>-<hash>  a part's content, so that nothing collects its chunks
+//! .hugbucket/parts/<id>/manifest/<number>-<hash> what a part is made of
+//! .hugbucket/done/<id>/record, …/object          the mark of a completed upload: the same record, and the object's content
 //! ```
+//!
+//! The mark comes with the object, and the record goes afterwards: an upload that has a mark is over, whether it still has a
+//! record or not, and its completion, repeated, is answered from the mark.
 
 mod complete;
 mod layout;
+mod list;
 mod part;
+mod parts;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +34,10 @@ use crate::provider::cas::{FileRef, Manifest};
 use crate::provider::commit::Change;
 use crate::provider::hub::{BatchLine, FileRecord};
 use crate::provider::multipart::layout::Layout;
+use crate::provider::multipart::turn::Turns;
 use crate::storage::{
     AbortUpload, BucketId, ContentHash, CreateUpload, Guards, ObjectKey, ObjectMetadata,
-    StorageError, Tenant, UploadAborted, UploadCreated, UploadId,
+    StorageError, Tenant, UploadAborted, UploadCompleted, UploadCreated, UploadId,
 };
 
 /// The largest upload record that is read.
@@ -53,15 +60,44 @@ pub(super) struct UploadCaches {
     records: ExpiringMap<(BucketId, UploadId), (ContentHash, Arc<Record>)>,
     /// By the content hash of the part. About 10 KiB each, so at most some 20 MiB in all.
     manifests: ExpiringMap<(BucketId, ContentHash), Arc<Manifest>>,
+    /// Uploads that this process completed or aborted, and whose record may still be there.
+    over: ExpiringMap<(BucketId, UploadId), ()>,
+    turns: Turns,
 }
 
 impl Default for UploadCaches {
     fn default() -> Self {
         Self {
-            records: ExpiringMap::new(1024, Duration::from_secs(600)),
+            records: ExpiringMap::new(4096, Duration::from_secs(600)),
             manifests: ExpiringMap::new(2048, Duration::from_secs(3600)),
+            over: ExpiringMap::new(4096, Duration::from_secs(600)),
+            turns: Turns::default(),
         }
     }
+}
+
+impl UploadCaches {
+    /// Notes that an upload was completed or aborted.
+    fn end(&self, bucket: &BucketId, upload_id: &UploadId) {
+        let upload = (bucket.clone(), upload_id.clone());
+        self.records.remove(&upload);
+        self.over.insert(upload, ());
+    }
+
+    /// Reports whether this process has completed or aborted an upload lately.
+    fn is_over(&self, bucket: &BucketId, upload_id: &UploadId) -> bool {
+        self.over
+            .get(&(bucket.clone(), upload_id.clone()))
+            .is_some()
+    }
+}
+
+/// What the bucket holds of an upload.
+struct State {
+    /// The upload can go on: its record's content hash, and the record.
+    open: Option<(ContentHash, Arc<Record>)>,
+    /// It was completed, with this object.
+    completed: Option<UploadCompleted>,
 }
 
 impl HfProvider {
@@ -121,19 +157,18 @@ impl HfProvider {
         guards: Guards,
     ) -> Result<UploadAborted, StorageError> {
         let bucket = tenant.bucket(&operation.bucket);
-        self.read_record(tenant, &bucket, &operation.upload_id, &operation.key)
+        let upload_id = operation.upload_id;
+        let turn = self.0.uploads.turns.take(&bucket, &upload_id).await;
+        self.read_record(tenant, &bucket, &upload_id, &operation.key)
             .await?;
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
-            let _guards = guards;
-            let layout = Layout::of(&operation.upload_id);
-            provider
-                .0
-                .uploads
-                .records
-                .remove(&(bucket.clone(), operation.upload_id.clone()));
+            let _guards = (guards, turn);
+            let layout = Layout::of(&upload_id);
             let files = provider.files_of(&tenant, &bucket, &layout).await?;
-            provider.remove_files(&tenant, &bucket, &files).await?;
+            provider
+                .remove_upload(&tenant, &bucket, &upload_id, &files)
+                .await?;
             Ok(UploadAborted {})
         })
         .await
@@ -141,7 +176,7 @@ impl HfProvider {
 
     /// Looks the record of an upload up in the bucket and checks that it is for this key.
     ///
-    /// Errors: [`StorageError::NoSuchUpload`].
+    /// Errors: [`StorageError::NoSuchUpload`], also for an upload that was completed.
     async fn read_record(
         &self,
         tenant: &Tenant,
@@ -149,26 +184,68 @@ impl HfProvider {
         upload_id: &UploadId,
         key: &ObjectKey,
     ) -> Result<Arc<Record>, StorageError> {
-        let path = Layout::of(upload_id).record();
+        let state = self.state(tenant, bucket, upload_id, key).await?;
+        match (state.completed, state.open) {
+            (None, Some((_, record))) => Ok(record),
+            (Some(_), _) | (None, None) => Err(no_such_upload(upload_id)),
+        }
+    }
+
+    /// Looks up what the bucket holds of an upload for this key: one call.
+    async fn state(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        upload_id: &UploadId,
+        key: &ObjectKey,
+    ) -> Result<State, StorageError> {
+        let layout = Layout::of(upload_id);
+        let paths = [layout.record(), layout.done_record(), layout.done_object()];
         let found = self
             .0
             .hub
-            .paths_info(&tenant.hub_token, bucket, std::slice::from_ref(&path))
+            .paths_info(&tenant.hub_token, bucket, &paths)
             .await?;
-        let Some(file) = found.into_iter().find(|file| file.path == path) else {
-            return Err(no_such_upload(upload_id));
+        let find = |path: &str| found.iter().find(|file| file.path == path);
+        let own_record = async |path: &str| match find(path) {
+            None => Ok(None),
+            Some(file) => {
+                let record = self.record(tenant, bucket, upload_id, file).await?;
+                Ok::<_, StorageError>((record.key == key.as_str()).then_some((file.hash, record)))
+            }
         };
-        let remembered = (bucket.clone(), upload_id.clone());
-        let record = match self.0.uploads.records.get(&remembered) {
-            Some((hash, record)) if hash == file.hash => record,
-            _ => self.load_record(tenant, bucket, &file).await?,
+        let [record, done_record, done_object] = &paths;
+        let completed = match find(done_object) {
+            Some(object) => own_record(done_record).await?.map(|_| UploadCompleted {
+                hash: object.hash,
+                size: object.size,
+            }),
+            None => None,
         };
-        if record.key != key.as_str() {
-            return Err(no_such_upload(upload_id));
-        }
+        Ok(State {
+            open: own_record(record).await?,
+            completed,
+        })
+    }
+
+    /// Returns the record in a file: the one remembered, or read from the bucket.
+    async fn record(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        upload_id: &UploadId,
+        file: &FileRecord,
+    ) -> Result<Arc<Record>, StorageError> {
         let records = &self.0.uploads.records;
-        records.insert(remembered, (file.hash, record.clone()));
-        Ok(record)
+        let remembered = (bucket.clone(), upload_id.clone());
+        match records.get(&remembered) {
+            Some((hash, record)) if hash == file.hash => Ok(record),
+            _ => {
+                let record = self.load_record(tenant, bucket, file).await?;
+                records.insert(remembered, (file.hash, record.clone()));
+                Ok(record)
+            }
+        }
     }
 
     async fn load_record(
@@ -206,19 +283,32 @@ impl HfProvider {
         body.collect(limit_bytes).await
     }
 
-    /// Removes files of an upload, a batch's worth at a time. What is already gone counts as removed.
-    async fn remove_files(
+    /// Removes an upload: its record before anything else, so that nobody completes it from what is left of its parts.
+    async fn remove_upload(
         &self,
         tenant: &Tenant,
         bucket: &BucketId,
+        upload_id: &UploadId,
         files: &[FileRecord],
     ) -> Result<(), StorageError> {
-        for some in files.chunks(500) {
+        self.0.uploads.end(bucket, upload_id);
+        let record = [Layout::of(upload_id).record()];
+        self.remove_paths(tenant, bucket, &record).await?;
+        let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+        self.remove_paths(tenant, bucket, &paths).await
+    }
+
+    /// Removes files of hugbucket's own, a batch's worth at a time. What is already gone counts as removed.
+    async fn remove_paths(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        paths: &[String],
+    ) -> Result<(), StorageError> {
+        for some in paths.chunks(500) {
             let lines = some
                 .iter()
-                .map(|file| BatchLine::DeleteFile {
-                    path: file.path.clone(),
-                })
+                .map(|path| BatchLine::DeleteFile { path: path.clone() })
                 .collect();
             self.0
                 .committer

@@ -1,0 +1,198 @@
+//! Which parts count, and their listing.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use crate::provider::HfProvider;
+use crate::provider::hub::FileRecord;
+use crate::provider::multipart::layout::{Layout, PartFile};
+use crate::storage::{
+    ContentHash, ListParts, PartNumber, PartPage, PartSummary, StorageError, Tenant,
+};
+
+/// The content of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) hash: ContentHash,
+    pub(super) size: u64,
+    pub(super) uploaded_at: OffsetDateTime,
+}
+
+/// The content that counts of each part number: what the Hub registered last.
+///
+/// Contents that it registered in the same millisecond came at the same time, and no rule can tell which replaced which:
+/// a completion may name any of them, a listing shows the one with the greatest hash.
+#[derive(Debug, Default)]
+pub(super) struct CurrentParts(BTreeMap<PartNumber, Vec<Content>>);
+
+impl CurrentParts {
+    /// Reads the parts' contents among the files of an upload.
+    pub(super) fn among<'a>(
+        layout: &Layout,
+        files: impl IntoIterator<Item = &'a FileRecord>,
+    ) -> Self {
+        let mut parts = Self::default();
+        for file in files {
+            parts.add(layout, file);
+        }
+        parts
+    }
+
+    /// Takes a file in, if it is the content of a part.
+    fn add(&mut self, layout: &Layout, file: &FileRecord) {
+        let Some(PartFile {
+            part_number,
+            part_hash,
+            is_manifest: false,
+        }) = layout.parse(&file.path)
+        else {
+            return;
+        };
+        let content = Content {
+            hash: part_hash,
+            size: file.size,
+            uploaded_at: file.uploaded_at,
+        };
+        let current = self.0.entry(part_number).or_default();
+        let known = current.first().map_or(Ordering::Greater, |known| {
+            content.uploaded_at.cmp(&known.uploaded_at)
+        });
+        match known {
+            Ordering::Less => return,
+            Ordering::Equal => {}
+            Ordering::Greater => current.clear(),
+        }
+        current.push(content);
+    }
+
+    /// Returns the content that counts of a part and has this entity tag.
+    pub(super) fn find(&self, number: PartNumber, etag: &str) -> Option<&Content> {
+        let current = self.0.get(&number)?;
+        current.iter().find(|content| content.hash.etag() == etag)
+    }
+
+    /// Returns the page behind a part number.
+    fn page(&self, after: u32, max_parts: usize) -> PartPage {
+        let mut behind = self
+            .0
+            .iter()
+            .filter(|(number, _)| number.get() > after)
+            .filter_map(|(number, current)| {
+                let shown = current.iter().max_by_key(|content| content.hash)?;
+                Some(PartSummary {
+                    part_number: *number,
+                    size: shown.size,
+                    hash: shown.hash,
+                    last_modified: shown.uploaded_at,
+                })
+            });
+        PartPage {
+            parts: behind.by_ref().take(max_parts).collect(),
+            has_more: behind.next().is_some(),
+        }
+    }
+}
+
+impl HfProvider {
+    /// Lists the parts of an upload: a look at its record, and a listing of its contents.
+    pub(in crate::provider) async fn list_parts(
+        &self,
+        tenant: &Tenant,
+        operation: ListParts,
+    ) -> Result<PartPage, StorageError> {
+        let bucket = tenant.bucket(&operation.bucket);
+        let upload_id = &operation.upload_id;
+        self.read_record(tenant, &bucket, upload_id, &operation.key)
+            .await?;
+        let layout = Layout::of(upload_id);
+        let mut parts = CurrentParts::default();
+        self.scan(tenant, &bucket, layout.contents(), |file| {
+            parts.add(&layout, &file);
+            Ok(())
+        })
+        .await?;
+        Ok(parts.page(operation.after, operation.max_parts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(digit: char) -> ContentHash {
+        digit.to_string().repeat(64).parse().unwrap()
+    }
+
+    fn number(number: u32) -> PartNumber {
+        PartNumber::new(number).unwrap()
+    }
+
+    /// Parts as (number, digit of the hash, milliseconds).
+    fn parts(files: &[(u32, char, i64)]) -> CurrentParts {
+        let layout = Layout::of(&"0123456789abcdef0123456789abcdef".parse().unwrap());
+        let files: Vec<_> = files
+            .iter()
+            .flat_map(|(part, digit, millis)| {
+                let file = |path| FileRecord {
+                    path,
+                    size: 1,
+                    hash: hash('f'),
+                    mtime: None,
+                    uploaded_at: OffsetDateTime::UNIX_EPOCH + time::Duration::milliseconds(*millis),
+                    content_type: None,
+                };
+                [
+                    file(layout.part(number(*part), &hash(*digit))),
+                    file(layout.manifest(number(*part), &hash(*digit))),
+                ]
+            })
+            .collect();
+        CurrentParts::among(&layout, &files)
+    }
+
+    fn shown(page: &PartPage) -> Vec<(u32, ContentHash)> {
+        let parts = page.parts.iter();
+        parts
+            .map(|part| (part.part_number.get(), part.hash))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_registered_last_counts_in_whatever_order_it_is_listed() {
+        for files in [
+            [(1, 'a', 5), (1, 'b', 7), (1, 'c', 6)],
+            [(1, 'b', 7), (1, 'a', 5), (1, 'c', 6)],
+        ] {
+            let parts = parts(&files);
+            assert_eq!(shown(&parts.page(0, 10)), [(1, hash('b'))]);
+            assert!(parts.find(number(1), &hash('b').etag()).is_some());
+            assert!(parts.find(number(1), &hash('a').etag()).is_none());
+            assert!(parts.find(number(1), &hash('c').etag()).is_none());
+        }
+    }
+
+    #[test]
+    fn parts_registered_at_the_same_time_may_all_be_named() {
+        let parts = parts(&[(1, 'b', 7), (1, 'a', 7)]);
+        assert_eq!(shown(&parts.page(0, 10)), [(1, hash('b'))]);
+        assert!(parts.find(number(1), &hash('a').etag()).is_some());
+        assert!(parts.find(number(1), &hash('b').etag()).is_some());
+    }
+
+    #[test]
+    fn pages_go_by_number_and_say_whether_more_follows() {
+        let parts = parts(&[(10_000, 'c', 1), (2, 'b', 1), (1, 'a', 1)]);
+        let page = |after, max| {
+            let page = parts.page(after, max);
+            let numbers: Vec<u32> = page.parts.iter().map(|p| p.part_number.get()).collect();
+            (numbers, page.has_more)
+        };
+        assert_eq!(page(0, 3), (vec![1, 2, 10_000], false));
+        assert_eq!(page(0, 2), (vec![1, 2], true));
+        assert_eq!(page(2, 2), (vec![10_000], false));
+        assert_eq!(page(10_000, 2), (vec![], false));
+        assert_eq!(page(0, 0), (vec![], true));
+    }
+}
