@@ -1,5 +1,7 @@
 //! Ranges and preconditions, as headers carry them.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header;
 use time::OffsetDateTime;
@@ -41,8 +43,8 @@ fn from_names(
 ) -> ReadConditions {
     let date = |name| text(headers, name).and_then(parse_http_date);
     ReadConditions {
-        if_match: text(headers, matches).map(EtagMatch::parse),
-        if_none_match: text(headers, none_matches).map(EtagMatch::parse),
+        if_match: joined(headers, matches).map(|tags| EtagMatch::parse(&tags)),
+        if_none_match: joined(headers, none_matches).map(|tags| EtagMatch::parse(&tags)),
         if_modified_since: date(since),
         if_unmodified_since: date(unsince),
     }
@@ -116,21 +118,27 @@ fn refuse_but(headers: &HeaderMap, known: &[&str]) -> Result<(), Fault> {
     }
 }
 
-/// Reads entity tags, which may be spread over several fields of the same name.
+/// Reads the entity tags of a write's condition.
 fn tags(headers: &HeaderMap, name: &'static str) -> Result<Option<EtagMatch>, Fault> {
-    let fields = headers.get_all(name).iter().map(http::HeaderValue::to_str);
-    let fields = fields.collect::<Result<Vec<_>, _>>();
-    let joined = fields.map(|fields| fields.join(",")).unwrap_or_default();
+    let Some(joined) = joined(headers, name) else {
+        return Ok(None);
+    };
     // `*` beside tags could mean the one or the other, and both would be a guess.
     let is_mixed = joined.trim() != "*" && joined.split(',').any(|tag| tag.trim() == "*");
-    match headers.get(name) {
-        None => Ok(None),
-        Some(_) if is_mixed || joined.trim().is_empty() => Err(Fault::invalid_argument(
-            name,
-            "The condition must be `*`, or entity tags.",
-        )),
-        Some(_) => Ok(Some(EtagMatch::parse(&joined))),
+    if is_mixed || joined.trim().is_empty() || !joined.is_ascii() {
+        let reason = "The condition must be `*`, or entity tags.";
+        return Err(Fault::invalid_argument(name, reason));
     }
+    Ok(Some(EtagMatch::parse(&joined)))
+}
+
+/// Joins the fields of one name, as RFC 9110 §5.3 tells. What is no text becomes a tag that no object has.
+fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+    let fields = headers.get_all(name).iter();
+    let fields = fields.map(|field| String::from_utf8_lossy(field.as_bytes()));
+    fields
+        .map(Cow::into_owned)
+        .reduce(|all, field| all + "," + &field)
 }
 
 /// Parses a size in bytes.
@@ -234,6 +242,10 @@ mod tests {
             of_copy_source(&headers(&[("if-match", "*")])),
             ReadConditions::default()
         );
+        let mut several = headers(&[("if-match", "\"a\"")]);
+        several.append("if-match", http::HeaderValue::from_bytes(b"\xff").unwrap());
+        let tags = vec!["a".to_owned(), "\u{fffd}".to_owned()];
+        assert_eq!(of_read(&several).if_match, Some(EtagMatch::Tags(tags)));
         assert_eq!(
             of_copy_source(&headers(&[("x-amz-copy-source-if-none-match", "*")])).if_none_match,
             Some(EtagMatch::Any)

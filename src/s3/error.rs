@@ -236,7 +236,7 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
         E::PreconditionFailed { .. } => (
             S::PRECONDITION_FAILED,
             "PreconditionFailed",
-            "At least one of the pre-conditions you specified did not hold.",
+            "At least one of the pre-conditions you specified did not hold",
         ),
         E::NotModified { .. } => (S::NOT_MODIFIED, "NotModified", "Not Modified"),
         E::ConditionalRequestConflict => (

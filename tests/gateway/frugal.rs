@@ -28,6 +28,28 @@ async fn a_small_write_is_three_calls_once_the_token_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conditional_write_costs_two_lookups_more_and_a_hopeless_one_nothing_else() {
+    let stand = Stand::start().await;
+    let s3 = stand.s3();
+    put(&s3, "first", "1").await;
+    let create = async || {
+        stand.hub.calls().reset();
+        let request = s3.put_object().bucket(crate::stand::BUCKET).key("k");
+        let body = aws_sdk_s3::primitives::ByteStream::from_static(b"2");
+        let is_created = request.if_none_match("*").body(body).send().await.is_ok();
+        (is_created, calls(&stand.hub))
+    };
+    let won = [
+        ("batch", 1),
+        ("paths-info", 2),
+        ("shard", 1),
+        ("xorb-post", 1),
+    ];
+    assert_eq!(create().await, (true, won.into()));
+    assert_eq!(create().await, (false, [("paths-info", 1)].into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cold_small_read_is_three_calls_and_a_warm_one_none() {
     let mut stand = Stand::start().await;
     put(&stand.s3(), "k", random_bytes(1, 1024)).await;

@@ -5,6 +5,7 @@
 mod beside;
 mod bounded;
 mod checksums;
+mod conditions;
 mod consistency;
 mod crash;
 mod differential;
@@ -14,6 +15,7 @@ mod multipart;
 mod namespaces;
 mod objects;
 mod operate;
+mod races;
 mod stand;
 mod strangers;
 mod tls;

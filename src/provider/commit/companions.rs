@@ -39,21 +39,19 @@ impl Default for Companions {
 }
 
 impl Companions {
-    /// Remembers files that a look-up has found.
-    pub(super) fn note_found<'a>(
-        &self,
-        bucket: &BucketId,
-        found: impl IntoIterator<Item = &'a FileRecord>,
-    ) {
-        for record in found {
-            let companion = Companion {
-                hash: record.hash,
-                mtime: record.mtime,
-                content_type: record.content_type.clone(),
-            };
-            self.0
-                .insert((bucket.clone(), record.path.clone()), companion);
-        }
+    /// Remembers what a look-up of a path has found.
+    pub(super) fn note_found(&self, bucket: &BucketId, path: &str, found: Option<&FileRecord>) {
+        let slot = (bucket.clone(), path.to_owned());
+        let Some(record) = found else {
+            self.0.remove(&slot);
+            return;
+        };
+        let companion = Companion {
+            hash: record.hash,
+            mtime: record.mtime,
+            content_type: record.content_type.clone(),
+        };
+        self.0.insert(slot, companion);
     }
 
     /// Remembers what a change that took effect has left beside its object.

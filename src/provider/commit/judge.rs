@@ -53,9 +53,10 @@ impl Committer {
             None => Ok(Found::new()),
         };
         if let Ok(found) = &found {
-            let companions = group.iter().flat_map(|pending| pending.change.companions());
-            let companions = companions.filter_map(|line| found.get(line.path()));
-            self.0.companions.note_found(bucket, companions);
+            for line in conditional(&group).flat_map(|pending| pending.change.companions()) {
+                let path = line.path();
+                self.0.companions.note_found(bucket, path, found.get(path));
+            }
         }
         let judged = Judged::of(group, &found);
         entry.queue().depart(&judged.leaving, judged.waiting);
@@ -80,14 +81,17 @@ impl Committer {
     }
 }
 
+fn conditional(group: &[Pending]) -> impl Iterator<Item = &Pending> {
+    group
+        .iter()
+        .filter(|pending| pending.change.is_conditional())
+}
+
 /// Returns the paths of the conditional changes, and the token to look them up with; `None` if there are none.
 fn conditional_paths(group: &[Pending]) -> Option<(Secret, Vec<String>)> {
-    let conditional = group
-        .iter()
-        .filter(|pending| pending.change.is_conditional());
-    let first = conditional.clone().next()?;
+    let first = conditional(group).next()?;
     let mut seen = HashSet::new();
-    let paths = conditional.flat_map(|pending| pending.change.paths());
+    let paths = conditional(group).flat_map(|pending| pending.change.paths());
     let paths = paths.filter(|path| seen.insert(*path)).map(str::to_owned);
     Some((first.token.clone(), paths.collect()))
 }

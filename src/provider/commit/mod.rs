@@ -115,7 +115,9 @@ impl Committer {
 
     /// Remembers what a reader has found beside an object, so that it can be put back if a later write fails halfway.
     pub fn note_companion(&self, bucket: &BucketId, found: &FileRecord) {
-        self.0.companions.note_found(bucket, [found]);
+        self.0
+            .companions
+            .note_found(bucket, &found.path, Some(found));
     }
 
     fn bucket(&self, bucket: &BucketId) -> Arc<Bucket> {

@@ -558,3 +558,36 @@ async fn a_failed_sidecar_leaves_its_object_alone() {
     assert_eq!(outcomes, ["unavailable"]);
     assert_eq!(calls(&fake), ["34", "?", "4", "?", "4", "?"]);
 }
+
+#[tokio::test]
+async fn what_a_conditional_write_found_beside_its_object_is_put_back_exactly() {
+    let found = |sidecar: Option<char>| {
+        let file = |path: &str, digit| json!({"type": "file", "path": path, "size": 1, "xetHash": content(digit).as_str()});
+        let files = sidecar
+            .map(|digit| file("side", digit))
+            .into_iter()
+            .chain([file("k", '1')]);
+        Reply::json(200, &files.collect::<Vec<_>>().into())
+    };
+    // What this process wrote earlier (2) was replaced since by another one (9), or removed.
+    for (sidecar, put_back) in [(Some('9'), "9"), (None, "-")] {
+        let mut replies = vec![all_done(2), found(sidecar)];
+        for sent in [2, 1, 1] {
+            replies.extend([one_failed(sent, "k"), holds("k", content('1'))]);
+        }
+        replies.push(all_done(1));
+        let (committer, fake) = committer(replies).await;
+        assert_eq!(
+            race(&committer, vec![with_sidecar(content('1'), content('2'))]).await,
+            ["ok"]
+        );
+        let key = ObjectKey::new("k").unwrap();
+        let lines = vec![line("k", content('3')), line("side", content('4'))];
+        let change = Change::of_object(&key, if_match(content('1')), lines);
+        assert_eq!(race(&committer, vec![change]).await, ["unavailable"]);
+        assert_eq!(
+            calls(&fake),
+            ["12", "?", "34", "?", "3", "?", "3", "?", put_back]
+        );
+    }
+}
