@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{FutureExt, stream};
 use hugbucket::devhub::{DevHub, DevHubConfig};
 use hugbucket::provider::cas::{
-    AccessSource, CasAccess, CasClient, CasConfig, FileRef, UploadOptions,
+    AccessSource, CasAccess, CasClient, CasConfig, Composition, FileRef, UploadOptions,
 };
 use hugbucket::provider::http::HttpConfig;
 use hugbucket::provider::hub::{HubClient, HubConfig, TokenScope};
@@ -236,7 +236,11 @@ async fn the_official_client_reads_a_composition() {
             .unwrap();
         manifests.push(staged.manifest());
     }
-    let whole = both.ours.compose(&manifests).unwrap();
+    let mut composition = Composition::default();
+    for manifest in &manifests {
+        composition.push(manifest).unwrap();
+    }
+    let whole = composition.finish();
     let hash = whole.hash().to_string();
     both.ours
         .register(&both.access, &both.bucket, vec![whole])

@@ -192,6 +192,7 @@ fn object_size(output: &AnyOutput) -> Option<u64> {
         AnyOutput::GetObject(output) => Some(output.info.size),
         AnyOutput::PutObject(output) => Some(output.size),
         AnyOutput::UploadPart(output) => Some(output.size),
+        AnyOutput::UploadPartCopy(output) => Some(output.size),
         AnyOutput::CompleteUpload(output) => Some(output.size),
         _ => None,
     }

@@ -15,9 +15,9 @@ use crate::storage::{
     AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketName, ByteRange, ByteStream,
     ContentHash, CopyObject, Credentials, DeleteObject, DeleteObjects, Deletion, GetObject, Guards,
     HeadObject, Namespace, ObjectCopied, ObjectData, ObjectDeleted, ObjectFound, ObjectInfo,
-    ObjectKey, ObjectMetadata, ObjectWritten, ObjectsDeleted, Payload, Principal, Protocol,
-    PutObject, ReadConditions, RequestContext, Rights, Secret, StorageError, StorageRequest,
-    Tenant, UploadCompleted, WriteConditions,
+    ObjectKey, ObjectMetadata, ObjectWritten, ObjectsDeleted, PartNumber, Payload, Principal,
+    Protocol, PutObject, ReadConditions, RequestContext, Rights, Secret, StorageError,
+    StorageRequest, Tenant, UploadCompleted, UploadId, UploadPartCopy, WriteConditions,
 };
 
 /// Answers every operation about an object whose content is its version: each write that lands raises it.
@@ -304,6 +304,19 @@ pub(crate) fn copy(source: &str, name: &str) -> CopyObject {
         key: key(name),
         conditions: WriteConditions::default(),
         replace_metadata: None,
+    }
+}
+
+pub(crate) fn copy_part(source: &str, name: &str) -> UploadPartCopy {
+    UploadPartCopy {
+        source_bucket: bucket(),
+        source_key: key(source),
+        source_range: None,
+        source_conditions: ReadConditions::default(),
+        bucket: bucket(),
+        key: key(name),
+        upload_id: UploadId::random(),
+        part_number: PartNumber::new(1).unwrap(),
     }
 }
 

@@ -82,6 +82,9 @@ impl HfProvider {
             AnyOperation::UploadPart(operation) => {
                 AnyOutput::UploadPart(self.upload_part(&tenant, operation, guards).await?)
             }
+            AnyOperation::UploadPartCopy(operation) => {
+                AnyOutput::UploadPartCopy(self.upload_part_copy(&tenant, operation, guards).await?)
+            }
             AnyOperation::CompleteUpload(operation) => {
                 AnyOutput::CompleteUpload(self.complete_upload(&tenant, operation, guards).await?)
             }

@@ -25,7 +25,8 @@ use crate::s3::params::Params;
 use crate::s3::route::{BucketAction, ObjectAction, Route};
 use crate::s3::target::Target;
 use crate::s3::{
-    attributes, bucket, copy, cors, delete, edge, list, multipart, object, uploads, versions,
+    attributes, bucket, copy, cors, delete, edge, list, multipart, object, part_copy, uploads,
+    versions,
 };
 use crate::storage::{Gateway, StorageError};
 use crate::telemetry::Metrics;
@@ -150,6 +151,7 @@ async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
             ObjectAction::Delete => object::delete(exchange, name, key).await,
             ObjectAction::CreateUpload => multipart::create(exchange, name, key).await,
             ObjectAction::UploadPart => multipart::upload_part(exchange, name, key).await,
+            ObjectAction::UploadPartCopy => part_copy::copy(exchange, name, key).await,
             ObjectAction::CompleteUpload => multipart::complete(exchange, name, key).await,
             ObjectAction::AbortUpload => multipart::abort(exchange, name, key).await,
             ObjectAction::ListParts => uploads::list_parts(exchange, name, key).await,

@@ -1,4 +1,4 @@
-//! Answers to commits that may take long: Complete and CopyObject.
+//! Answers to commits that may take long: Complete, CopyObject, and UploadPartCopy.
 //!
 //! Load balancers and SDKs give up on a connection that stays silent. After a while the answer therefore begins, as S3's
 //! does: status 200 and the XML declaration, then a space now and then, then the document. If the commit fails after that,

@@ -59,7 +59,7 @@ pub(super) async fn copy(
 }
 
 /// Reads `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded, with `?versionId=null` at most.
-fn source(headers: &HeaderMap) -> Result<(BucketName, ObjectKey), Fault> {
+pub(super) fn source(headers: &HeaderMap) -> Result<(BucketName, ObjectKey), Fault> {
     let refuse = |reason: &str| Err(Fault::invalid_argument("x-amz-copy-source", reason));
     let Some(raw) = text(headers, "x-amz-copy-source") else {
         return refuse("Copy Source must be printable ASCII: percent-encode it.");

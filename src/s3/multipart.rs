@@ -1,4 +1,4 @@
-//! Multipart uploads: begin, send parts, complete, abort.
+//! Multipart uploads: begin, send parts, complete, abort. Parts that are copies have a file of their own.
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -135,7 +135,7 @@ pub(super) fn upload_id(params: &Params) -> Result<UploadId, Fault> {
     Ok(params.get("uploadId").unwrap_or_default().parse()?)
 }
 
-fn part_number(params: &Params) -> Result<PartNumber, Fault> {
+pub(super) fn part_number(params: &Params) -> Result<PartNumber, Fault> {
     // What is not a number gets the same answer as a number out of range.
     let number = params
         .get("partNumber")

@@ -567,11 +567,6 @@ mod tests {
                 (501, "NotImplemented"),
             ),
             (
-                "PUT /b/k?uploadId=x&partNumber=1",
-                ("x-amz-copy-source", "/b/k"),
-                (501, "NotImplemented"),
-            ),
-            (
                 "GET /b/k",
                 ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
                 (501, "NotImplemented"),

@@ -47,6 +47,7 @@ pub(super) enum ObjectAction {
     Delete,
     CreateUpload,
     UploadPart,
+    UploadPartCopy,
     CompleteUpload,
     AbortUpload,
     ListParts,
@@ -125,6 +126,7 @@ impl Route {
                 ObjectAction::Delete => "DeleteObject",
                 ObjectAction::CreateUpload => "CreateMultipartUpload",
                 ObjectAction::UploadPart => "UploadPart",
+                ObjectAction::UploadPartCopy => "UploadPartCopy",
                 ObjectAction::CompleteUpload => "CompleteMultipartUpload",
                 ObjectAction::AbortUpload => "AbortMultipartUpload",
                 ObjectAction::ListParts => "ListParts",
@@ -238,7 +240,7 @@ fn object_action(
         ("PUT", []) if is_copy => ObjectAction::Copy,
         ("PUT", []) => ObjectAction::Put,
         ("PUT", ["partNumber", "uploadId"] | ["uploadId", "partNumber"]) if is_copy => {
-            return Err(Fault::header_not_implemented("x-amz-copy-source"));
+            ObjectAction::UploadPartCopy
         }
         ("PUT", ["partNumber", "uploadId"] | ["uploadId", "partNumber"]) => {
             ObjectAction::UploadPart
@@ -378,6 +380,7 @@ mod tests {
                 "PUT /b/k?uploadId=u&partNumber=1&x-id=UploadPart",
                 "UploadPart",
             ),
+            ("PUT /b/k?uploadId=u&partNumber=1 copy", "UploadPartCopy"),
             ("POST /b/k?uploadId=u", "CompleteMultipartUpload"),
             ("DELETE /b/k?uploadId=u", "AbortMultipartUpload"),
             ("GET /b/k?acl", "acl"),
@@ -408,7 +411,6 @@ mod tests {
             ("PUT /b/k?something-new", "something-new"),
             ("PUT /b/k?something=new", "something"),
             ("PUT /b/k?prefix=x", "prefix"),
-            ("PUT /b/k?uploadId=u&partNumber=1 copy", "x-amz-copy-source"),
             ("GET /b/k?something-new", "something-new"),
             ("GET /b/k?something-new=", "something-new"),
             ("GET /b/k?torrent", "torrent"),

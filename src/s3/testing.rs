@@ -17,9 +17,10 @@ use crate::storage::{
     AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketFound, BucketInfo, BucketList,
     BucketName, ByteStream, ContentHash, Credentials, FoundPart, Gateway, ListEntry, ObjectCopied,
     ObjectData, ObjectDeleted, ObjectDescription, ObjectFound, ObjectInfo, ObjectKey,
-    ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten, ObjectsDeleted, PartNumber, PartPage,
-    PartSummary, PartUploaded, ResolvedRange, StorageError, StorageRequest, UploadAborted,
-    UploadCompleted, UploadCreated, UploadEntry, UploadPage, UploadSummary, Visibility,
+    ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten, ObjectsDeleted, PartCopied,
+    PartNumber, PartPage, PartSummary, PartUploaded, ResolvedRange, StorageError, StorageRequest,
+    UploadAborted, UploadCompleted, UploadCreated, UploadEntry, UploadPage, UploadSummary,
+    Visibility,
 };
 use crate::telemetry::Metrics;
 
@@ -290,6 +291,11 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
         O::UploadPart(_) => AnyOutput::UploadPart(PartUploaded {
             hash: hash(),
             size: 10,
+        }),
+        O::UploadPartCopy(_) => AnyOutput::UploadPartCopy(PartCopied {
+            hash: hash(),
+            size: 10,
+            last_modified: object().last_modified,
         }),
         O::CompleteUpload(_) => AnyOutput::CompleteUpload(UploadCompleted {
             hash: hash(),

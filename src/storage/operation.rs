@@ -112,6 +112,7 @@ operations! {
     DeleteObjects    => ObjectsDeleted,     idempotent: false, access: Write, name: "DeleteObjects";
     CreateUpload     => UploadCreated,      idempotent: false, access: Write, name: "CreateMultipartUpload";
     UploadPart       => PartUploaded,       idempotent: false, access: Write, name: "UploadPart";
+    UploadPartCopy   => PartCopied,         idempotent: false, access: Write, name: "UploadPartCopy";
     CompleteUpload   => UploadCompleted,    idempotent: false, access: Write, name: "CompleteMultipartUpload";
     AbortUpload      => UploadAborted,      idempotent: false, access: Write, name: "AbortMultipartUpload";
     ListParts        => PartPage,           idempotent: true,  access: List,  name: "ListParts";
@@ -139,9 +140,16 @@ impl AnyOperation {
             | Self::DeleteObjects(_)
             | Self::CreateUpload(_)
             | Self::UploadPart(_)
+            | Self::UploadPartCopy(_)
             | Self::CompleteUpload(_)
             | Self::AbortUpload(_) => None,
         }
+    }
+
+    /// Reports whether the provider may have to move an object's bytes before it can answer, so that no fixed time bounds
+    /// the answer. Every single call that it makes is bounded all the same.
+    pub fn may_move_bytes(&self) -> bool {
+        matches!(self, Self::UploadPartCopy(_))
     }
 
     /// Returns the body that the client sends with this operation, if it has one.
@@ -169,6 +177,7 @@ impl AnyOperation {
             Self::DeleteObjects(operation) => Some(&operation.bucket),
             Self::CreateUpload(operation) => Some(&operation.bucket),
             Self::UploadPart(operation) => Some(&operation.bucket),
+            Self::UploadPartCopy(operation) => Some(&operation.bucket),
             Self::CompleteUpload(operation) => Some(&operation.bucket),
             Self::AbortUpload(operation) => Some(&operation.bucket),
             Self::ListParts(operation) => Some(&operation.bucket),
@@ -187,6 +196,7 @@ impl AnyOperation {
             Self::DeleteObject(operation) => Some(&operation.key),
             Self::CreateUpload(operation) => Some(&operation.key),
             Self::UploadPart(operation) => Some(&operation.key),
+            Self::UploadPartCopy(operation) => Some(&operation.key),
             Self::CompleteUpload(operation) => Some(&operation.key),
             Self::AbortUpload(operation) => Some(&operation.key),
             Self::ListParts(operation) => Some(&operation.key),
@@ -534,6 +544,42 @@ pub struct PartUploaded {
     pub hash: ContentHash,
     /// Size in bytes.
     pub size: u64,
+}
+
+/// Stores one part that is an object or a range of one, by reference: at most the edges of the range are uploaded. A part
+/// sent again replaces the earlier one.
+///
+/// Errors: `NoSuchUpload`, `NoSuchKey`, `PreconditionFailed`; `InvalidRange` if the range does not lie within the source, or
+/// if that is empty; `EntityTooLarge` for more than 5 GiB.
+#[derive(Debug, Clone)]
+pub struct UploadPartCopy {
+    /// The bucket to copy from.
+    pub source_bucket: BucketName,
+    /// The key to copy from.
+    pub source_key: ObjectKey,
+    /// The range to copy; `None` for the whole object. Unlike a read's, it is never clipped to the source.
+    pub source_range: Option<ByteRange>,
+    /// Preconditions on the source.
+    pub source_conditions: ReadConditions,
+    /// The bucket of the upload.
+    pub bucket: BucketName,
+    /// The key given at the beginning.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload_id: UploadId,
+    /// Which part.
+    pub part_number: PartNumber,
+}
+
+/// The part is durable now.
+#[derive(Debug, Clone)]
+pub struct PartCopied {
+    /// Xet hash of the part's content; its entity tag has the same form as an object's.
+    pub hash: ContentHash,
+    /// Size in bytes.
+    pub size: u64,
+    /// When the part was registered.
+    pub last_modified: OffsetDateTime,
 }
 
 /// Joins parts into an object, by reference: no byte is uploaded again.

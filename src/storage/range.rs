@@ -45,6 +45,17 @@ impl ByteRange {
         }
         Ok(ResolvedRange { start, end })
     }
+
+    /// Resolves the range as [`ByteRange::resolve`] does, but refuses to clip it.
+    ///
+    /// Errors: [`StorageError::InvalidRange`] also if the last byte lies beyond an object of `size` bytes.
+    pub fn resolve_within(self, size: u64) -> Result<ResolvedRange, StorageError> {
+        match self {
+            Self::Exact { last, .. } if last >= size => Err(StorageError::InvalidRange { size }),
+            Self::Suffix { len } if len > size => Err(StorageError::InvalidRange { size }),
+            Self::Exact { .. } | Self::From { .. } | Self::Suffix { .. } => self.resolve(size),
+        }
+    }
 }
 
 /// A non-empty span of an existing object: `start` inclusive, `end` exclusive, in bytes, `end` ≤ the object's size.
@@ -100,5 +111,18 @@ mod tests {
         assert_eq!(resolve(ByteRange::Suffix { len: 3 }, 10), Some((7, 10)));
         assert_eq!(resolve(ByteRange::Suffix { len: 30 }, 10), Some((0, 10)));
         assert_eq!(resolve(ByteRange::Suffix { len: 0 }, 10), None);
+    }
+
+    #[test]
+    fn a_range_that_must_lie_within_is_not_clipped() {
+        let within = |range: ByteRange| range.resolve_within(10).map(|r| (r.start, r.end)).ok();
+        assert_eq!(
+            within(ByteRange::Exact { first: 2, last: 9 }),
+            Some((2, 10))
+        );
+        assert_eq!(within(ByteRange::Exact { first: 2, last: 10 }), None);
+        assert_eq!(within(ByteRange::From { first: 10 }), None);
+        assert_eq!(within(ByteRange::Suffix { len: 10 }), Some((0, 10)));
+        assert_eq!(within(ByteRange::Suffix { len: 11 }), None);
     }
 }

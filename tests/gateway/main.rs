@@ -15,6 +15,7 @@ mod multipart;
 mod namespaces;
 mod objects;
 mod operate;
+mod partcopy;
 mod races;
 mod stand;
 mod strangers;

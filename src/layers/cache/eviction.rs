@@ -42,6 +42,7 @@ impl Effects {
             | AnyOperation::GetObject(_)
             | AnyOperation::CreateUpload(_)
             | AnyOperation::UploadPart(_)
+            | AnyOperation::UploadPartCopy(_)
             | AnyOperation::AbortUpload(_)
             | AnyOperation::ListParts(_)
             | AnyOperation::ListUploads(_)

@@ -45,7 +45,7 @@ impl Default for Deadlines {
 ///
 /// # Behaviour
 /// - An answer that is late is [`StorageError::Timeout`]. The time counts from the last byte of the request's body, so a
-///   slow upload does not use it up.
+///   slow upload does not use it up. An operation that may have to move bytes by itself has no such limit.
 /// - A client that sends nothing for too long ends its upload with [`StorageError::ClientTimeout`], and nothing is stored.
 /// - A client that takes nothing for too long loses its download: everything that was held for it below this layer is
 ///   given back, and the body ends with [`StorageError::ClientTimeout`].
@@ -98,12 +98,13 @@ where
             .operation
             .payload_mut()
             .map(|payload| watch_upload(payload, idle));
+        let until_answer = head.filter(|_| !request.operation.may_move_bytes());
         let answer = self.inner.call(request);
         async move {
             let output = tokio::select! {
                 biased;
                 result = answer => result?,
-                after = too_late(uploaded, head) => return Err(StorageError::Timeout { after }),
+                after = too_late(uploaded, until_answer) => return Err(StorageError::Timeout { after }),
             };
             Ok(output.map_body(|body| watch_download(body, head, idle)))
         }
@@ -172,7 +173,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::layers::testing::{Script, anonymous, get, put_stream};
+    use crate::layers::testing::{Script, anonymous, copy_part, get, put_stream};
 
     const HEAD: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(3);
@@ -202,6 +203,12 @@ mod tests {
             .await;
         assert!(matches!(result, Err(StorageError::Timeout { after: HEAD })));
         assert_eq!(started.elapsed(), HEAD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_that_may_move_bytes_takes_its_time() {
+        let hanging = bounded(&Script::new().hang()).oneshot(anonymous(copy_part("from", "k")));
+        assert!(tokio::time::timeout(HEAD * 10, hanging).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use crate::provider::cas::dedup::DedupIndex;
 use crate::provider::cas::download::DownloadState;
 use crate::provider::cas::ingest::IngestBudget;
 use crate::provider::cas::planner::Planner;
+use crate::provider::cas::slice::ChunkLists;
 use crate::provider::cas::upload::Offered;
 use crate::provider::cas::xorb_cache::XorbCache;
 use crate::provider::http::{self, HttpConfig};
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) http: Chains,
     pub(super) ingest: Arc<IngestBudget>,
     pub(super) dedup: Arc<DedupIndex>,
+    pub(super) chunk_lists: ChunkLists,
     pub(super) uploads: Offered,
     pub(super) planner: Planner,
     pub(super) xorb_cache: XorbCache,
@@ -96,6 +98,7 @@ impl CasClient {
             download: DownloadState::new(config.lookahead_max_bytes),
             ingest: IngestBudget::new(config.ingest_max_bytes, metrics.clone()),
             dedup: Arc::default(),
+            chunk_lists: ChunkLists::default(),
             uploads: Offered::default(),
             config,
             metrics,

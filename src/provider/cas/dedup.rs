@@ -95,7 +95,7 @@ impl DedupIndex {
 impl State {
     fn add(&mut self, bucket: &BucketId, xorb: &Arc<XorbRecord>) {
         let chunks = self.buckets.entry(bucket.clone()).or_default();
-        for (index, (hash, _)) in (0..).zip(&xorb.chunks) {
+        for (index, (hash, _)) in (0..).zip(xorb.chunks.iter()) {
             chunks.insert(*hash, (xorb.clone(), index));
         }
         self.entries += xorb.chunks.len();
@@ -121,7 +121,7 @@ impl State {
         let Some(chunks) = self.buckets.get_mut(&bucket) else {
             return;
         };
-        for (hash, _) in &xorb.chunks {
+        for (hash, _) in xorb.chunks.iter() {
             // A later xorb may have taken the chunk over.
             if chunks
                 .get(hash)

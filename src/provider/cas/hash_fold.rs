@@ -68,6 +68,14 @@ impl HashFold {
             .try_fold(0_u64, |sum, node| sum.checked_add(node.1))
     }
 
+    /// Returns roughly what the nodes occupy in memory, in bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let of_flank = |flank: &Flank| {
+            size_of::<Flank>() + (flank.left.len() + flank.right.len()) * size_of::<Node>()
+        };
+        self.flanks.iter().map(of_flank).sum::<usize>() + size_of_val(self.top.as_slice())
+    }
+
     /// Appends the range that follows.
     #[must_use]
     pub(super) fn joined(mut self, mut next: Self) -> Self {

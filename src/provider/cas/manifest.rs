@@ -63,6 +63,11 @@ impl Manifest {
         self.size
     }
 
+    /// Returns roughly what the manifest occupies in memory, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(self.terms.as_slice()) + self.chunks.memory_bytes()
+    }
+
     /// Returns the serialised manifest.
     ///
     /// Errors: [`StorageError::Internal`], which would be a defect.

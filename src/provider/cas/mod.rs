@@ -16,6 +16,7 @@ pub mod manifest;
 mod plan;
 mod planner;
 mod shard;
+pub mod slice;
 pub mod upload;
 mod wire;
 mod xorb;
@@ -23,6 +24,8 @@ mod xorb_cache;
 
 pub use access::{AccessSource, CasAccess, Scope};
 pub use client::{CasClient, CasConfig};
+pub use compose::Composition;
 pub use download::FileRef;
 pub use manifest::Manifest;
-pub use upload::{Companion, StagedFile, UploadOptions};
+pub use slice::SliceSource;
+pub use upload::{Companion, RegisterError, StagedFile, UploadOptions};

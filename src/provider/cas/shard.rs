@@ -155,7 +155,7 @@ mod tests {
 
     fn file_of(xorb: &XorbRecord) -> Manifest {
         let mut hasher = FileHasher::default();
-        for (hash, len) in &xorb.chunks {
+        for (hash, len) in xorb.chunks.iter() {
             hasher.push((*hash, u64::from(*len)));
         }
         let term = Term {

@@ -31,7 +31,7 @@ const MAX_XORB_BYTES: usize = 64 << 20;
 pub(super) struct XorbRecord {
     pub(super) hash: MerkleHash,
     /// Hash and decompressed length of each chunk, in order.
-    pub(super) chunks: Vec<(MerkleHash, u32)>,
+    pub(super) chunks: Arc<[(MerkleHash, u32)]>,
     /// Bytes of the chunks, decompressed.
     pub(super) raw_bytes: u32,
     /// Bytes of the serialised form.
@@ -182,7 +182,7 @@ impl XorbBuilder {
         let bounded = "a xorb is at most 64 MiB in either form";
         let record = XorbRecord {
             hash: xorb_hash(&marks),
-            chunks: built.chunks,
+            chunks: built.chunks.into(),
             raw_bytes: u32::try_from(built.raw_bytes).expect(bounded),
             stored_bytes: u32::try_from(built.stored_bytes).expect(bounded),
         };

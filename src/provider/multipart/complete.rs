@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::provider::HfProvider;
-use crate::provider::cas::Manifest;
+use crate::provider::cas::{Composition, Manifest};
 use crate::provider::commit::Change;
 use crate::provider::hub::FileRecord;
 use crate::provider::multipart::parts::CurrentParts;
@@ -30,6 +30,13 @@ const MANIFEST_READS: usize = 64;
 struct FoundPart {
     hash: ContentHash,
     manifest: FileRecord,
+}
+
+/// Parts one after another.
+#[derive(Default)]
+struct Joint {
+    whole: Composition,
+    sizes: Vec<u64>,
 }
 
 impl HfProvider {
@@ -70,14 +77,14 @@ impl HfProvider {
         }
         let layout = Layout::of(upload_id);
         let files = self.files_of(tenant, &bucket, &layout).await?;
-        let parts = find_parts(&layout, &files, &operation.parts)?;
-        let manifests = self.manifests(tenant, &bucket, parts).await?;
+        let found = find_parts(&layout, &files, &operation.parts)?;
+        let parts = self.joint(tenant, &bucket, found).await?;
 
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
             let _guards = (guards, turn);
             let joined = provider
-                .join(&tenant, &bucket, &operation, open, &manifests)
+                .join(&tenant, &bucket, &operation, open, parts)
                 .await;
             let completed = match joined {
                 Ok(completed) => completed,
@@ -100,12 +107,12 @@ impl HfProvider {
         bucket: &BucketId,
         operation: &CompleteUpload,
         (record_hash, record): (ContentHash, Arc<Record>),
-        manifests: &[Manifest],
+        parts: Joint,
     ) -> Result<UploadCompleted, StorageError> {
         let layout = Layout::of(&operation.upload_id);
         let access = self.access(tenant, bucket);
         let stamp = Stamp::new(record.metadata.clone());
-        let composed = self.0.cas.compose(manifests)?;
+        let composed = parts.whole.finish();
         let completed = UploadCompleted {
             hash: composed.hash(),
             size: composed.size(),
@@ -113,8 +120,7 @@ impl HfProvider {
 
         let mut lines = stamp.lines(&operation.key, &composed);
         let mut staged = vec![composed];
-        let part_sizes = manifests.iter().map(Manifest::size).collect();
-        let (sidecar, content_type) = stamp.sidecar_of_parts(None, part_sizes, &completed.hash);
+        let (sidecar, content_type) = stamp.sidecar_of_parts(None, parts.sizes, &completed.hash);
         let sidecar = self.0.cas.upload_bytes(&access, bucket, sidecar).await?;
         lines.push(stamp.sidecar_line(&operation.key, sidecar.hash(), content_type));
         staged.push(sidecar);
@@ -153,15 +159,21 @@ impl HfProvider {
         upload.completed.ok_or(error)
     }
 
-    /// Returns the manifests of parts in their order, many read at the same time.
-    async fn manifests(
+    /// Joins the manifests of parts in their order, many read at the same time but none kept.
+    async fn joint(
         &self,
         tenant: &Tenant,
         bucket: &BucketId,
         parts: Vec<FoundPart>,
-    ) -> Result<Vec<Manifest>, StorageError> {
+    ) -> Result<Joint, StorageError> {
         let reads = stream::iter(parts).map(|part| self.manifest(tenant, bucket, part));
-        reads.buffered(MANIFEST_READS).try_collect().await
+        let mut manifests = std::pin::pin!(reads.buffered(MANIFEST_READS));
+        let mut joint = Joint::default();
+        while let Some(manifest) = manifests.try_next().await? {
+            joint.whole.push(&manifest)?;
+            joint.sizes.push(manifest.size());
+        }
+        Ok(joint)
     }
 
     /// Returns the manifest of a part: the one remembered, or read from the bucket.
@@ -170,14 +182,14 @@ impl HfProvider {
         tenant: &Tenant,
         bucket: &BucketId,
         part: FoundPart,
-    ) -> Result<Manifest, StorageError> {
-        let manifest = match self.0.uploads.manifests.get(&(bucket.clone(), part.hash)) {
-            Some(remembered) => remembered.as_ref().clone(),
+    ) -> Result<Arc<Manifest>, StorageError> {
+        let manifest = match self.0.uploads.manifests.get(bucket, &part.hash) {
+            Some(remembered) => remembered,
             None => {
                 let content = self
                     .read_hidden(tenant, bucket, &part.manifest, MAX_MANIFEST_BYTES)
                     .await?;
-                Manifest::from_bytes(&content)?
+                Arc::new(Manifest::from_bytes(&content)?)
             }
         };
         if manifest.hash() != part.hash {

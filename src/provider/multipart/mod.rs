@@ -15,8 +15,10 @@
 //! record or not, and its completion, repeated, is answered from the mark.
 
 mod complete;
+mod copy;
 mod layout;
 mod list;
+mod manifests;
 mod part;
 mod parts;
 mod turn;
@@ -30,10 +32,11 @@ use time::OffsetDateTime;
 
 use crate::cache::ExpiringMap;
 use crate::provider::HfProvider;
-use crate::provider::cas::{FileRef, Manifest};
+use crate::provider::cas::FileRef;
 use crate::provider::commit::Change;
 use crate::provider::hub::{BatchLine, FileRecord};
 use crate::provider::multipart::layout::Layout;
+use crate::provider::multipart::manifests::Manifests;
 use crate::provider::multipart::turn::Turns;
 use crate::storage::{
     AbortUpload, BucketId, ContentHash, CreateUpload, Guards, ObjectKey, ObjectMetadata,
@@ -58,8 +61,7 @@ struct Record {
 pub(super) struct UploadCaches {
     /// With the content hash of the record's file: while the bucket still names it, there is nothing to read again.
     records: ExpiringMap<(BucketId, UploadId), (ContentHash, Arc<Record>)>,
-    /// By the content hash of the part. About 10 KiB each, so at most some 20 MiB in all.
-    manifests: ExpiringMap<(BucketId, ContentHash), Arc<Manifest>>,
+    manifests: Manifests,
     /// Uploads that this process completed or aborted, and whose record may still be there.
     over: ExpiringMap<(BucketId, UploadId), ()>,
     turns: Turns,
@@ -69,7 +71,7 @@ impl Default for UploadCaches {
     fn default() -> Self {
         Self {
             records: ExpiringMap::new(4096, Duration::from_secs(600)),
-            manifests: ExpiringMap::new(2048, Duration::from_secs(3600)),
+            manifests: Manifests::default(),
             over: ExpiringMap::new(4096, Duration::from_secs(600)),
             turns: Turns::default(),
         }

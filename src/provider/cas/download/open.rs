@@ -12,8 +12,10 @@ use crate::cache::SingleFlight;
 use crate::provider::cas::access::AccessSource;
 use crate::provider::cas::client::CasClient;
 use crate::provider::cas::download::fault::Fault;
-use crate::provider::cas::download::reader::Reader;
+use crate::provider::cas::download::reader::{Hashed, Reader};
+use crate::provider::cas::download::verifier::Verifier;
 use crate::provider::cas::download::window::Request;
+use crate::provider::cas::file_hash::ChunkMark;
 use crate::provider::cas::plan::Segment;
 use crate::storage::{ByteStream, ContentHash, ResolvedRange, StorageError};
 
@@ -78,14 +80,13 @@ impl CasClient {
         if span.start >= span.end || span.end > file.size {
             return Err(StorageError::InvalidRange { size: file.size });
         }
-        let request = Request {
-            uses_cache: self.0.xorb_cache.admits(span.len_bytes()),
-            is_verified: self.0.config.verifies_whole_objects && span == whole,
-            shared: self.0.clone(),
-            access: access.clone(),
-            file: file.hash,
+        let is_verified = self.0.config.verifies_whole_objects && span == whole;
+        let hashed = if is_verified {
+            Hashed::Verified(Verifier::new(file.hash))
+        } else {
+            Hashed::No
         };
-        let mut reader = Reader::new(request, span);
+        let mut reader = self.reader(access, file, span, hashed);
         let first = reader.next_piece().await?;
         let rest = stream::unfold(Some(reader), |reader| async move {
             let mut reader = reader?;
@@ -96,6 +97,37 @@ impl CasClient {
         });
         let pieces = stream::iter(first.map(Ok)).chain(rest);
         Ok(ByteStream::new(pieces, Some(span.len_bytes())))
+    }
+
+    /// Reads a span that begins and ends where chunks do, and returns these: the bytes are dropped as they come.
+    ///
+    /// Errors: as [`CasClient::open`].
+    pub(in crate::provider::cas) async fn chunks_of(
+        &self,
+        access: &AccessSource,
+        file: FileRef,
+        span: ResolvedRange,
+    ) -> Result<Vec<ChunkMark>, StorageError> {
+        let mut reader = self.reader(access, file, span, Hashed::Listed(Vec::new()));
+        while reader.next_piece().await?.is_some() {}
+        Ok(reader.into_list())
+    }
+
+    fn reader(
+        &self,
+        access: &AccessSource,
+        file: FileRef,
+        span: ResolvedRange,
+        hashed: Hashed,
+    ) -> Reader {
+        let request = Request {
+            uses_cache: self.0.xorb_cache.admits(span.len_bytes()),
+            is_hashed: !matches!(hashed, Hashed::No),
+            shared: self.0.clone(),
+            access: access.clone(),
+            file: file.hash,
+        };
+        Reader::new(request, span, hashed)
     }
 }
 

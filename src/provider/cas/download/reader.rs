@@ -15,6 +15,7 @@ use crate::provider::cas::download::depth::{Depth, LEAST_BYTES};
 use crate::provider::cas::download::open::OpenStream;
 use crate::provider::cas::download::verifier::Verifier;
 use crate::provider::cas::download::window::{Delivered, Request, Window};
+use crate::provider::cas::file_hash::ChunkMark;
 use crate::provider::cas::plan::Plan;
 use crate::storage::{ResolvedRange, StorageError};
 
@@ -35,10 +36,20 @@ pub(super) struct Reader {
     /// Where the next window to start begins.
     started_to: u64,
     end: u64,
-    /// Present if the file is read as a whole and hashed.
-    verifier: Option<Verifier>,
+    hashed: Hashed,
     plans: Vec<Arc<Plan>>,
     _open: OpenStream,
+}
+
+/// What becomes of the chunks that are hashed.
+#[derive(Debug)]
+pub(super) enum Hashed {
+    /// None are.
+    No,
+    /// The file is read as a whole and verified.
+    Verified(Verifier),
+    /// They are all that is wanted; the span begins and ends where chunks do.
+    Listed(Vec<ChunkMark>),
 }
 
 /// A window under way.
@@ -51,9 +62,9 @@ struct Running {
 }
 
 impl Reader {
-    pub(super) fn new(request: Request, span: ResolvedRange) -> Self {
+    pub(super) fn new(request: Request, span: ResolvedRange, hashed: Hashed) -> Self {
         Self {
-            verifier: request.is_verified.then(|| Verifier::new(request.file)),
+            hashed,
             _open: request.shared.download.open_stream(),
             request: Arc::new(request),
             running: VecDeque::new(),
@@ -81,6 +92,14 @@ impl Reader {
             return Ok(Some(piece));
         }
         Ok(None)
+    }
+
+    /// Returns the chunks that were read, if they are what the reading was for.
+    pub(super) fn into_list(self) -> Vec<ChunkMark> {
+        match self.hashed {
+            Hashed::Listed(list) => list,
+            Hashed::No | Hashed::Verified(_) => Vec::new(),
+        }
     }
 
     async fn recv(&mut self) -> Option<Bytes> {
@@ -128,9 +147,13 @@ impl Reader {
         let delivered = window.task.await;
         let delivered =
             delivered.map_err(|_| StorageError::internal("the task of a window was lost"))??;
-        if let Some(verifier) = &mut self.verifier {
-            verifier.add(&delivered.chunks);
-            self.plans.extend(delivered.plans);
+        match &mut self.hashed {
+            Hashed::No => {}
+            Hashed::Verified(verifier) => {
+                verifier.add(&delivered.chunks);
+                self.plans.extend(delivered.plans);
+            }
+            Hashed::Listed(list) => list.extend(delivered.chunks),
         }
         let download = &self.request.shared.download;
         self.depth.window_read(download.streams_per_core());
@@ -139,8 +162,12 @@ impl Reader {
 
     /// Checks the whole. On a mismatch everything that led to it is forgotten, so that the next read starts afresh.
     fn verify(&mut self) -> Result<(), StorageError> {
-        let Some(verifier) = self.verifier.take() else {
-            return Ok(());
+        let verifier = match std::mem::replace(&mut self.hashed, Hashed::No) {
+            Hashed::Verified(verifier) => verifier,
+            other => {
+                self.hashed = other;
+                return Ok(());
+            }
         };
         verifier.finish().inspect_err(|_| {
             let shared = &self.request.shared;

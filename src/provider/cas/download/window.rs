@@ -37,7 +37,7 @@ pub(super) struct Request {
     /// Whether chunks come from the xorb cache and go there.
     pub(super) uses_cache: bool,
     /// Whether chunks are hashed.
-    pub(super) is_verified: bool,
+    pub(super) is_hashed: bool,
 }
 
 /// What a window leaves behind when all its bytes are in the buffer.
@@ -67,7 +67,7 @@ struct OpenSegment {
 impl Window {
     pub(super) fn new(request: Arc<Request>, span: ResolvedRange, sink: Sink) -> Self {
         Self {
-            delivery: Delivery::new(span, sink, request.is_verified),
+            delivery: Delivery::new(span, sink, request.is_hashed),
             request,
             last_shared: None,
             plans: Vec::new(),
@@ -148,7 +148,7 @@ impl Window {
     }
 
     fn begin(&mut self, plan: &Arc<Plan>) -> Result<(), Fault> {
-        if self.request.is_verified && self.request.uses_cache {
+        if self.request.is_hashed && self.request.uses_cache {
             self.plans.push(plan.clone());
         }
         self.delivery.begin(plan.skip_bytes)

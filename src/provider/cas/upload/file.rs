@@ -10,7 +10,7 @@ use crate::storage::{ContentHash, StorageError};
 
 /// The xorb of a term, which may have no hash yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum XorbRef {
+pub(in crate::provider::cas) enum XorbRef {
     /// The n-th xorb of this upload, sealed or not.
     Own(usize),
     /// A xorb that the CAS had before.
@@ -34,7 +34,7 @@ impl Range {
 
 /// Collects a file's chunks in order, and where each of them lies.
 #[derive(Debug, Default)]
-pub(super) struct FileBuilder {
+pub(in crate::provider::cas) struct FileBuilder {
     hasher: FileHasher,
     closed: Vec<(XorbRef, Term)>,
     open: Option<Range>,
@@ -42,17 +42,28 @@ pub(super) struct FileBuilder {
 
 impl FileBuilder {
     /// Adds the next chunk's hash. Where the chunk lies is said later, in the same order.
-    pub(super) fn hash(&mut self, hash: MerkleHash, len_bytes: u32) {
+    pub(in crate::provider::cas) fn hash(&mut self, hash: MerkleHash, len_bytes: u32) {
         self.hasher.push((hash, u64::from(len_bytes)));
     }
 
     /// Reports whether no chunk has been placed yet.
-    pub(super) fn is_unplaced(&self) -> bool {
+    pub(in crate::provider::cas) fn is_unplaced(&self) -> bool {
         self.closed.is_empty() && self.open.is_none()
     }
 
+    /// Returns how many terms the chunks that were placed make up.
+    pub(in crate::provider::cas) fn terms(&self) -> usize {
+        self.closed.len() + usize::from(self.open.is_some())
+    }
+
     /// Places the next chunk.
-    pub(super) fn place(&mut self, xorb: XorbRef, index: u32, hash: MerkleHash, len_bytes: u32) {
+    pub(in crate::provider::cas) fn place(
+        &mut self,
+        xorb: XorbRef,
+        index: u32,
+        hash: MerkleHash,
+        len_bytes: u32,
+    ) {
         let follows = |range: &Range| range.xorb == xorb && range.end() == index;
         match &mut self.open {
             Some(range) if follows(range) => {
@@ -72,7 +83,7 @@ impl FileBuilder {
     }
 
     /// Ends the file: all its chunks are placed, though maybe in a xorb without a hash.
-    pub(super) fn finish(mut self) -> PlacedFile {
+    pub(in crate::provider::cas) fn finish(mut self) -> PlacedFile {
         self.close();
         let size = self.hasher.size();
         let chunks = self.hasher.finish();
@@ -102,7 +113,7 @@ impl FileBuilder {
 
 /// A file whose chunks are placed.
 #[derive(Debug)]
-pub(super) struct PlacedFile {
+pub(in crate::provider::cas) struct PlacedFile {
     pub(super) hash: ContentHash,
     pub(super) size: u64,
     chunks: HashFold,
@@ -111,7 +122,7 @@ pub(super) struct PlacedFile {
 
 impl PlacedFile {
     /// Names the xorbs; `own` returns the hash of the n-th xorb of this upload.
-    pub(super) fn resolve(
+    pub(in crate::provider::cas) fn resolve(
         self,
         own: impl Fn(usize) -> Option<MerkleHash>,
     ) -> Result<Manifest, StorageError> {

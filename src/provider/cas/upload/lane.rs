@@ -12,7 +12,7 @@ use crate::provider::cas::xorb::MAX_CHUNK_BYTES;
 use crate::storage::StorageError;
 
 /// Shortest chunk inside a file, by the protocol.
-const MIN_CHUNK_BYTES: usize = 8 << 10;
+pub(in crate::provider::cas) const MIN_CHUNK_BYTES: usize = 8 << 10;
 
 /// Frames shorter than this are joined before they are cut: the chunker copies what crosses a border, and short frames pin
 /// the larger buffers of the connection.

@@ -18,7 +18,7 @@ mod drain;
 #[cfg(test)]
 mod fake;
 mod feed;
-mod file;
+pub(super) mod file;
 mod grant;
 mod lane;
 mod register;
@@ -29,6 +29,8 @@ mod staged;
 #[cfg(test)]
 mod tests;
 
+pub(super) use lane::MIN_CHUNK_BYTES;
+pub use register::RegisterError;
 pub use staged::{Companion, StagedFile, UploadOptions};
 
 use std::sync::atomic::AtomicBool;

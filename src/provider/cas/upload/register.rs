@@ -22,6 +22,26 @@ use crate::telemetry::Upstream;
 /// Time for one attempt. The older endpoint is silent while it validates.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Why files were not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The CAS does not accept what the shard says; saying it again gets the same answer.
+    #[error("shard refused: {0}")]
+    Refused(String),
+    /// Nobody knows, or something else failed.
+    #[error(transparent)]
+    Failed(#[from] StorageError),
+}
+
+impl From<RegisterError> for StorageError {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Refused(_) => error::unavailable(error.to_string()),
+            RegisterError::Failed(error) => error,
+        }
+    }
+}
+
 /// The two ways to post a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Api {
@@ -40,13 +60,13 @@ impl CasClient {
     /// - If the CAS refuses, everything that this process believes about the bucket's chunks is forgotten: most likely a
     ///   xorb is gone, and the client's next attempt uploads all of it.
     ///
-    /// Errors: [`StorageError::Unavailable`] if the CAS refuses or cannot be reached.
+    /// Errors: [`RegisterError::Refused`] if the CAS refuses; [`StorageError::Unavailable`] if it cannot be reached.
     pub async fn register(
         &self,
         access: &AccessSource,
         bucket: &BucketId,
         files: Vec<StagedFile>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), RegisterError> {
         let named: Vec<&StagedFile> = files
             .iter()
             .flat_map(|file| [Some(file), file.companion()])
@@ -64,6 +84,9 @@ impl CasClient {
             self.post_shard(access, bucket, shard).await?;
         }
         self.0.dedup.insert(bucket, &xorbs);
+        xorbs
+            .iter()
+            .for_each(|xorb| self.0.chunk_lists.learn_xorb(xorb));
         Ok(())
     }
 
@@ -72,7 +95,7 @@ impl CasClient {
         access: &AccessSource,
         bucket: &BucketId,
         shard: Bytes,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), RegisterError> {
         let mut attempts = Attempts::new();
         loop {
             let api = if self.0.uploads.lacks_shards_v2.load(Ordering::Relaxed) {
@@ -88,11 +111,12 @@ impl CasClient {
                 } => {
                     tracing::warn!(%bucket, %message, "the CAS refused a shard");
                     self.0.dedup.forget(bucket);
-                    return Err(error::unavailable(format!("shard refused: {message}")));
+                    self.0.chunk_lists.clear();
+                    return Err(RegisterError::Refused(message));
                 }
                 Verdict::Refused { .. } | Verdict::Lost => {
                     if !attempts.another(None).await {
-                        return Err(error::unavailable("shard: no verdict"));
+                        return Err(error::unavailable("shard: no verdict").into());
                     }
                 }
             }

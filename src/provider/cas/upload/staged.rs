@@ -68,7 +68,8 @@ impl StagedFile {
         Self::of_new_xorbs(manifest, Arc::default(), 0)
     }
 
-    pub(super) fn of_new_xorbs(
+    /// Makes a file of xorbs that were created for it, and of others.
+    pub(in crate::provider::cas) fn of_new_xorbs(
         manifest: Manifest,
         xorbs: Arc<[Arc<XorbRecord>]>,
         saved_bytes: u64,
@@ -88,16 +89,16 @@ impl StagedFile {
         }
     }
 
-    pub(super) fn xorbs(&self) -> &[Arc<XorbRecord>] {
+    pub(in crate::provider::cas) fn xorbs(&self) -> &[Arc<XorbRecord>] {
         &self.xorbs
     }
 
-    pub(super) fn manifest_ref(&self) -> &Manifest {
+    pub(in crate::provider::cas) fn manifest_ref(&self) -> &Manifest {
         &self.manifest
     }
 
     /// Returns the bytes that needed no upload, the companion's included.
-    pub(super) fn saved_bytes(&self) -> u64 {
+    pub(in crate::provider::cas) fn saved_bytes(&self) -> u64 {
         self.saved_bytes
     }
 }

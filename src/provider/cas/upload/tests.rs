@@ -9,7 +9,7 @@ use xet_core_structures::merklehash::MerkleHash;
 
 use super::fake::{Fake, bucket};
 use super::{StagedFile, UploadOptions};
-use crate::provider::cas::Manifest;
+use crate::provider::cas::{Composition, Manifest};
 use crate::storage::{ByteStream, ContentHash, StorageError};
 
 const MIB: usize = 1 << 20;
@@ -66,9 +66,8 @@ impl Fake {
     }
 
     async fn register(&self, file: &StagedFile) -> Result<(), StorageError> {
-        self.client
-            .register(&self.access, &bucket(), vec![file.clone()])
-            .await
+        let files = vec![file.clone()];
+        Ok(self.client.register(&self.access, &bucket(), files).await?)
     }
 
     async fn put(&self, bytes: &Bytes) -> StagedFile {
@@ -341,6 +340,14 @@ async fn a_vanished_xorb_makes_the_write_unavailable_once() {
     assert_eq!(fake.calls(), ["xorb", "shard v2"]);
 }
 
+fn composed(parts: &[Manifest]) -> StagedFile {
+    let mut composition = Composition::default();
+    for part in parts {
+        composition.push(part).unwrap();
+    }
+    composition.finish()
+}
+
 #[tokio::test]
 async fn parts_compose_without_any_upload() {
     let fake = Fake::start(ROOMY).await;
@@ -357,15 +364,12 @@ async fn parts_compose_without_any_upload() {
         manifests.push(Manifest::from_bytes(&bytes).unwrap());
     }
     fake.calls();
-    let whole = fake.client.compose(&manifests).unwrap();
+    let whole = composed(&manifests);
     fake.register(&whole).await.unwrap();
     assert_eq!(fake.calls(), ["shard v2"]);
     assert_eq!(fake.content(&whole.hash()).unwrap(), parts.concat());
     // A composition is itself a part.
-    let twice = fake
-        .client
-        .compose(&[manifests[0].clone(), whole.manifest()])
-        .unwrap();
+    let twice = composed(&[manifests[0].clone(), whole.manifest()]);
     fake.register(&twice).await.unwrap();
     let expected = [parts[0].clone(), parts.concat().into()].concat();
     assert_eq!(fake.content(&twice.hash()).unwrap(), expected);
@@ -376,7 +380,7 @@ async fn nothing_composes_to_the_empty_file() {
     let fake = Fake::start(ROOMY).await;
     let empty = fake.upload_part(&Bytes::new()).await;
     for parts in [vec![], vec![empty.clone(), empty]] {
-        let file = fake.client.compose(&parts).unwrap();
+        let file = composed(&parts);
         assert_eq!((file.hash(), file.size()), (ContentHash::EMPTY, 0));
     }
 }
@@ -388,10 +392,7 @@ async fn no_part_ends_in_a_short_chunk() {
     for len in (0..40).map(|n| 700_000 + n * 4321) {
         let bytes = noise(len, 77);
         let part = fake.upload_part(&bytes).await;
-        let whole = fake
-            .client
-            .compose(&[part, fake.upload_part(&bytes).await])
-            .unwrap();
+        let whole = composed(&[part, fake.upload_part(&bytes).await]);
         // The fake refuses a short chunk between the two.
         fake.register(&whole).await.unwrap();
         assert_eq!(
