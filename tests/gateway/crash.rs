@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
+use hugbucket::devhub::{Effect, Fault, Route};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::conditions::begin;
 use crate::stand::{BUCKET, Stand, get, put, random_bytes};
 
 /// Begins a PUT of `size` bytes, sends only the given beginning of its body, and returns the open connection.
@@ -72,4 +75,46 @@ async fn what_was_acknowledged_survives_a_kill() {
     stand.gateway.kill();
     stand.restart_gateway().await;
     assert!(get(&stand.s3(), "k").await.unwrap() == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_whose_object_never_landed_is_not_taken_for_done() {
+    let mut stand = Stand::start().await;
+    let s3 = stand.s3();
+    let (upload, parts) = begin(&s3, "big-object", "bytes").await;
+    let complete = |s3: &Client| {
+        let request = s3
+            .complete_multipart_upload()
+            .bucket(BUCKET)
+            .key("big-object");
+        request
+            .upload_id(&upload)
+            .multipart_upload(parts.clone())
+            .send()
+    };
+    // The object's line fails, that of everything beside it succeeds, and the gateway dies before it can settle that.
+    let effect = Effect::FailEntries {
+        path: "big-object".into(),
+        error: "busy".into(),
+    };
+    let faults = stand.hub.faults();
+    faults.inject(Fault::times(Route::Batch, 1000, effect));
+    stand.hub.calls().reset();
+    let dying = tokio::spawn(complete(&s3));
+    let mut look = tokio::time::interval(Duration::from_millis(2));
+    while stand.hub.calls().count(Route::Batch) == 0 {
+        look.tick().await;
+    }
+    let looked_up = stand.hub.calls().count(Route::PathsInfo);
+    while stand.hub.calls().count(Route::PathsInfo) == looked_up {
+        look.tick().await;
+    }
+    stand.gateway.kill();
+    dying.await.unwrap().unwrap_err();
+    faults.clear();
+    stand.restart_gateway().await;
+    let s3 = stand.s3();
+    assert_eq!(get(&s3, "big-object").await, None);
+    complete(&s3).await.unwrap();
+    assert_eq!(get(&s3, "big-object").await.as_deref(), Some(&b"bytes"[..]));
 }

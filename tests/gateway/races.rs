@@ -50,7 +50,7 @@ async fn exactly_one_of_64_creators_wins_in_each_of_100_rounds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_counter_of_16_tasks_with_compare_and_swap_ends_exact() {
     const TASKS: usize = 16;
-    const STEPS: usize = 4;
+    const STEPS: usize = 3;
     let stand = Stand::start().await;
     put(&stand.s3(), "counter", "0").await;
     let tasks = (0..TASKS).map(|_| {

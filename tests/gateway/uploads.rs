@@ -150,9 +150,9 @@ async fn a_completion_counts_although_what_it_leaves_behind_could_not_be_removed
     let s3 = stand.s3();
     let upload = begin(&s3, "k").await;
     let part = send_part(&s3, "k", &upload, 1, random_bytes(1, 1000)).await;
-    // The batch after that of the completion is the one that removes the record.
+    // After the batches of the completion and of its mark comes the one that removes the record.
     stand.hub.faults().inject(Fault {
-        after: 1,
+        after: 2,
         ..Fault::once(Route::Batch, Effect::status(403))
     });
     let tag = complete(&s3, "k", &upload, vec![part.clone()])

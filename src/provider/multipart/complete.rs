@@ -100,7 +100,7 @@ impl HfProvider {
         .await
     }
 
-    /// Composes the object, and registers it together with the mark of completion.
+    /// Composes the object, registers it, and leaves the mark of completion.
     async fn join(
         &self,
         tenant: &Tenant,
@@ -124,9 +124,6 @@ impl HfProvider {
         let sidecar = self.0.cas.upload_bytes(&access, bucket, sidecar).await?;
         lines.push(stamp.sidecar_line(&operation.key, sidecar.hash(), content_type));
         staged.push(sidecar);
-        // Both are files that the bucket holds already, so marking costs no upload.
-        lines.push(hidden_file(layout.done_record(), record_hash));
-        lines.push(hidden_file(layout.done_object(), completed.hash));
 
         self.0.cas.register(&access, bucket, staged).await?;
         let change = Change::of_object(&operation.key, operation.conditions.clone(), lines);
@@ -134,6 +131,18 @@ impl HfProvider {
             .committer
             .commit(&tenant.hub_token, bucket, change)
             .await?;
+        // Both are files that the bucket holds already, so marking costs no upload. It waits for the object's verdict: a
+        // mark that landed without its object would answer for one that never came. The object stands without it too, but
+        // then the upload cannot be completed again.
+        let mark = Change::new(vec![
+            hidden_file(layout.done_record(), record_hash),
+            hidden_file(layout.done_object(), completed.hash),
+        ]);
+        let marked = self.0.committer.commit(&tenant.hub_token, bucket, mark);
+        if let Err(error) = marked.await {
+            let upload_id = &operation.upload_id;
+            tracing::warn!(%bucket, %upload_id, %error, "failed to mark an upload as completed");
+        }
         Ok(completed)
     }
 

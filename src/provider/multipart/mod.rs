@@ -1,8 +1,8 @@
 //! Multipart uploads, whose state lies in the bucket and not in the process.
 //!
 //! A part goes to the CAS while it arrives and is registered as a file under the hidden prefix, next to a manifest that says
-//! of which chunks it is made. Completing an upload joins the manifests: one small shard and one batch line, whichever
-//! process does it, and no byte of a part moves again.
+//! of which chunks it is made. Completing an upload joins the manifests: one small shard, one batch for the object and one
+//! for the mark that it is done, whichever process does it, and no byte of a part moves again.
 //!
 //! ```text
 //! .hugbucket/uploads/<id>                        the record: key and headers; written once, never changed
