@@ -10,6 +10,7 @@ use hugbucket::provider::bucket;
 use hugbucket::provider::http::HttpConfig;
 use hugbucket::provider::hub::{BatchError, BatchLine, HubClient, HubConfig, TokenScope};
 use hugbucket::provider::list::Lister;
+use hugbucket::provider::recent::RecentWrites;
 use hugbucket::storage::{
     BucketId, BucketName, ContentHash, ListEntry, ListObjects, ListStart, Namespace, Principal,
     Rights, Secret, Tenant, Visibility,
@@ -123,7 +124,7 @@ impl Fixture {
             start: ListStart::Beginning,
             max_entries,
         };
-        let lister = Lister::new(self.hub.clone());
+        let lister = Lister::new(self.hub.clone(), RecentWrites::default());
         let mut names = Vec::new();
         loop {
             let token = &self.tenant.hub_token;

@@ -14,6 +14,7 @@ use crate::layers::{Deadlines, FileInfoLimits, RetryLimits, Tenancy};
 use crate::provider::cas::CasConfig;
 use crate::provider::http::HttpConfig;
 use crate::provider::hub::HubConfig;
+use crate::provider::multipart::SweepConfig;
 use crate::provider::{HfProvider, ProviderConfig};
 use crate::s3::{self, CorsPolicy, S3Config, TrustedProxies};
 use crate::stack::{StackSettings, storage_stack};
@@ -82,6 +83,10 @@ fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig {
         },
         hub: HubConfig { endpoint, http },
         default_visibility: config.s3.default_visibility,
+        sweep: SweepConfig {
+            expiry: config.limits.upload_expiry,
+            ..SweepConfig::default()
+        },
         keeps_checksums: config.s3.stores_checksums,
     }
 }

@@ -52,7 +52,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(refused)
 }
 
-/// Returns a time: a whole number with `ms`, `s`, `m`, or `h` behind it; without a unit, seconds.
+/// Returns a time: a whole number with `ms`, `s`, `m`, `h`, or `d` behind it; without a unit, seconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,15 +60,17 @@ pub fn size(text: &str) -> Result<u64, String> {
 ///
 /// assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
 /// assert_eq!(duration("5 m"), Ok(Duration::from_secs(300)));
+/// assert_eq!(duration("7 d"), Ok(Duration::from_secs(604_800)));
 /// ```
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let refused = || format!("`{text}` is not a time such as 30 s (units: ms, s, m, h)");
+    let refused = || format!("`{text}` is not a time such as 30 s (units: ms, s, m, h, d)");
     let (number, unit) = number_and_unit(text).ok_or_else(refused)?;
     let millis = match unit {
         "ms" => 1,
         "" | "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(refused()),
     };
     let millis = number.checked_mul(millis).ok_or_else(refused)?;
@@ -247,10 +249,16 @@ mod tests {
 
     #[test]
     fn times_have_units_and_default_to_seconds() {
-        for (text, millis) in [("0", 0), ("30", 30_000), ("250 ms", 250), ("2h", 7_200_000)] {
+        for (text, millis) in [
+            ("0", 0),
+            ("30", 30_000),
+            ("250 ms", 250),
+            ("2h", 7_200_000),
+            ("1 d", 86_400_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "1 d", "-1 s", "1.5 s", "18446744073709551615 h"] {
+        for text in ["", "s", "1 w", "-1 s", "1.5 s", "18446744073709551615 h"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

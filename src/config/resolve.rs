@@ -188,6 +188,7 @@ fn limits(values: &Values) -> Result<Limits, ConfigError> {
         max_requests: values.parse("HUGBUCKET_MAX_REQUESTS", positive)?,
         head_timeout: values.parse("HUGBUCKET_HEAD_TIMEOUT", unless_zero)?,
         idle_timeout: values.parse("HUGBUCKET_IDLE_TIMEOUT", unless_zero)?,
+        upload_expiry: values.parse("HUGBUCKET_UPLOAD_EXPIRY", unless_zero)?,
     })
 }
 
@@ -536,6 +537,13 @@ mod tests {
             &[],
             |c| format!("{:?}", c.limits.idle_timeout),
             "Some(5s)",
+        ),
+        (
+            "HUGBUCKET_UPLOAD_EXPIRY",
+            "2 d",
+            &[],
+            |c| format!("{:?}", c.limits.upload_expiry),
+            "Some(172800s)",
         ),
         (
             "HUGBUCKET_SHUTDOWN_DELAY",

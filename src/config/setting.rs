@@ -291,6 +291,11 @@ pub static SETTINGS: &[Setting] = &[
         "time that a transfer may stand still before it is cut; 0 sets no limit",
     ),
     Setting::new(
+        "HUGBUCKET_UPLOAD_EXPIRY",
+        "7 d",
+        "time after its newest part until a multipart upload that nobody completes is removed; 0 keeps it for ever",
+    ),
+    Setting::new(
         "HUGBUCKET_SHUTDOWN_DELAY",
         "0 s",
         "time between the signal and the moment from which no connection is accepted; 0 for none",

@@ -159,6 +159,9 @@ pub struct Limits {
     pub head_timeout: Option<Duration>,
     /// `HUGBUCKET_IDLE_TIMEOUT`, 60 s: time that a transfer may stand still; none for 0.
     pub idle_timeout: Option<Duration>,
+    /// `HUGBUCKET_UPLOAD_EXPIRY`, 7 d: time after its newest part until a multipart upload that nobody completes is removed;
+    /// none for 0.
+    pub upload_expiry: Option<Duration>,
 }
 
 /// How the process ends.

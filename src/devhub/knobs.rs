@@ -18,6 +18,13 @@ pub struct Knobs {
     pub tree_page_max: usize,
     /// Whether the entries within each page of `tree` come in reverse. Default false.
     pub tree_unsorted: bool,
+    /// How far the `Date` of its answers is ahead of the times that files get: as if they had been uploaded long ago.
+    /// Default 0.
+    #[serde(with = "millis")]
+    pub clock_ahead: Duration,
+    /// How long a new file is missing in pages of `tree` that are not recursive. Default 0.
+    #[serde(with = "millis")]
+    pub folded_lag: Duration,
     /// Whether uploads through grants are offered; otherwise 404. Default true.
     pub offers_grants: bool,
     /// Whether version 2 of reconstructions and shards is offered; otherwise 404. Default true.
@@ -43,6 +50,8 @@ impl Default for Knobs {
             cas_latency: Duration::ZERO,
             tree_page_max: 5000,
             tree_unsorted: false,
+            clock_ahead: Duration::ZERO,
+            folded_lag: Duration::ZERO,
             offers_grants: true,
             offers_v2: true,
             refuses_short_chunks: true,

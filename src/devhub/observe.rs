@@ -2,13 +2,14 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::header::DATE;
 use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 
@@ -145,6 +146,7 @@ fn finish(
     let id = HeaderValue::from_str(&id).expect("hex digits are printable");
     let headers = response.headers_mut();
     headers.insert("x-request-id", id);
+    headers.insert(DATE, date(state.faults.knobs().clock_ahead));
     if let Some(allowance) = allowance
         && !headers.contains_key("ratelimit")
     {
@@ -160,6 +162,12 @@ fn finish(
             count: move |bytes| calls.served(route, bytes),
         })
     })
+}
+
+/// Returns the time as the Hub's answers tell it.
+fn date(ahead: Duration) -> HeaderValue {
+    let date = httpdate::fmt_http_date(SystemTime::now() + ahead);
+    HeaderValue::from_str(&date).expect("a date is printable")
 }
 
 async fn sleep(time: Duration) {

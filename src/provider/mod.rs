@@ -9,6 +9,7 @@
 //! | [`parts`] | the parts that an object was uploaded in |
 //! | [`multipart`] | multipart uploads, whose state lies in the bucket |
 //! | [`sidecar`] | metadata that the Hub has no field for |
+//! | [`recent`] | what this process wrote lately |
 //! | [`commit`] | group commit: many writes, one batch call, each with its own verdict |
 //! | [`http`] | the middleware chain around every upstream call |
 
@@ -22,6 +23,7 @@ pub mod multipart;
 pub mod mutate;
 pub mod parts;
 pub mod read;
+pub mod recent;
 pub mod service;
 pub mod sidecar;
 pub mod write;
@@ -35,7 +37,8 @@ use crate::provider::cas::{AccessSource, CasAccess, CasClient, CasConfig};
 use crate::provider::commit::Committer;
 use crate::provider::hub::{HubClient, HubConfig};
 use crate::provider::list::Lister;
-use crate::provider::multipart::UploadCaches;
+use crate::provider::multipart::{SweepConfig, Sweeper, UploadCaches};
+use crate::provider::recent::RecentWrites;
 use crate::storage::{BucketId, StorageError, Tenant, Visibility};
 use crate::telemetry::Metrics;
 
@@ -50,6 +53,8 @@ pub struct ProviderConfig {
     pub default_visibility: Visibility,
     /// Whether checksums are kept with objects. Then an object that has nothing else to keep gets a sidecar for it.
     pub keeps_checksums: bool,
+    /// What is swept of uploads that nobody completes.
+    pub sweep: SweepConfig,
 }
 
 /// Acts on operations. Clones share connections, caches, budgets, and queues.
@@ -63,6 +68,7 @@ struct Shared {
     committer: Committer,
     lister: Lister,
     uploads: UploadCaches,
+    sweeper: Sweeper,
     default_visibility: Visibility,
     keeps_checksums: bool,
     /// Writes whose bytes are all in: they run to their end whether or not somebody waits.
@@ -76,11 +82,18 @@ impl HfProvider {
     pub fn new(config: ProviderConfig, metrics: &Metrics) -> Result<Self, StorageError> {
         let hub = HubClient::new(config.hub, metrics.clone())?;
         let finishing = TaskTracker::new();
+        let recent = RecentWrites::default();
         Ok(Self(Arc::new(Shared {
             cas: CasClient::new(config.cas, metrics.clone())?,
-            committer: Committer::new(hub.clone(), metrics.clone(), finishing.clone()),
-            lister: Lister::new(hub.clone()),
+            committer: Committer::new(
+                hub.clone(),
+                metrics.clone(),
+                finishing.clone(),
+                recent.clone(),
+            ),
+            lister: Lister::new(hub.clone(), recent),
             uploads: UploadCaches::default(),
+            sweeper: Sweeper::new(config.sweep),
             default_visibility: config.default_visibility,
             keeps_checksums: config.keeps_checksums,
             finishing,
@@ -93,8 +106,10 @@ impl HfProvider {
         &self.0.hub
     }
 
-    /// Waits until every write whose bytes are in has had its verdict. Call it after the last request was taken.
+    /// Waits until every write whose bytes are in has had its verdict, and ends the sweeps. Call it after the last request
+    /// was taken.
     pub async fn drained(&self) {
+        self.0.sweeper.stop().await;
         self.0.finishing.close();
         self.0.finishing.wait().await;
     }

@@ -32,6 +32,7 @@ impl HfProvider {
             guards,
             ..
         } = request;
+        self.note_use(&tenant, &operation);
         let hub = self.hub();
         Ok(match operation {
             AnyOperation::ListBuckets(_) => {

@@ -8,7 +8,7 @@ use crate::s3::fault::Fault;
 use crate::s3::header as s3_header;
 use crate::s3::list::MAX_ENTRIES;
 use crate::s3::xml::Document;
-use crate::s3::{condition, unsupported};
+use crate::s3::{checksum, condition, unsupported};
 use crate::storage::{BucketName, DescribeObject, ObjectDescription, ObjectKey};
 
 /// `GET /bucket/key?attributes`
@@ -39,6 +39,7 @@ pub(super) async fn get(
 #[derive(Debug, Default)]
 struct Wanted {
     etag: bool,
+    checksum: bool,
     parts: bool,
     storage_class: bool,
     size: bool,
@@ -58,8 +59,7 @@ impl Wanted {
             is_empty = false;
             match name {
                 "ETag" => wanted.etag = true,
-                // An object without checksums has no such element.
-                "Checksum" => {}
+                "Checksum" => wanted.checksum = true,
                 "ObjectParts" => wanted.parts = true,
                 "StorageClass" => wanted.storage_class = true,
                 "ObjectSize" => wanted.size = true,
@@ -104,6 +104,11 @@ fn document(wanted: &Wanted, parts: &PartWindow, found: &ObjectDescription) -> D
         if wanted.etag {
             // The one place where S3 writes a tag without quotes.
             root.text("ETag", &found.info.etag());
+        }
+        if let Some(kept) = found.info.checksum.as_ref().filter(|_| wanted.checksum) {
+            root.element("Checksum", |element| {
+                checksum::write_elements(kept, element);
+            });
         }
         if let Some(sizes) = &found.part_sizes {
             root.element("ObjectParts", |element| write_parts(element, parts, sizes));
@@ -175,6 +180,29 @@ mod tests {
             "Fri, 02 Jan 2026 03:04:05 GMT"
         );
         insta::assert_snapshot!(answer.text());
+    }
+
+    #[tokio::test]
+    async fn a_kept_checksum_comes_with_its_kind() {
+        let stage = Stage::answering(|_| {
+            let info = crate::storage::ObjectInfo {
+                checksum: Some("crc32-cbf43926-3".parse().unwrap()),
+                ..object()
+            };
+            Ok(AnyOutput::DescribeObject(ObjectDescription {
+                info: Arc::new(info),
+                part_sizes: None,
+            }))
+        });
+        let ask = async |attribute| {
+            let headers = [("x-amz-object-attributes", attribute)];
+            let answer = stage.ask("GET /b/k?attributes", &headers).await;
+            let text = |name| answer.element(name).to_owned();
+            (text("ChecksumCRC32"), text("ChecksumType"))
+        };
+        let kept = ("y/Q5Jg==-3".to_owned(), "COMPOSITE".to_owned());
+        assert_eq!(ask("Checksum").await, kept);
+        assert_eq!(ask("ETag").await, (String::new(), String::new()));
     }
 
     #[tokio::test]

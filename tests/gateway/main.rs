@@ -11,6 +11,7 @@ mod crash;
 mod differential;
 mod faults;
 mod frugal;
+mod listings;
 mod multipart;
 mod namespaces;
 mod objects;

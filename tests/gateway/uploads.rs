@@ -1,10 +1,25 @@
 //! The life of multipart uploads besides their parts: what is listed of them, how they end, and what stays of them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::list_parts::ListPartsOutput;
 use aws_sdk_s3::types::{CompletedPart, ObjectAttributes};
 use bytes::Bytes;
 use hugbucket::devhub::{Effect, Fault, Route};
+use hugbucket::provider::cas::CasConfig;
+use hugbucket::provider::http::HttpConfig;
+use hugbucket::provider::hub::HubConfig;
+use hugbucket::provider::multipart::{SweepConfig, Swept};
+use hugbucket::provider::{HfProvider, ProviderConfig};
+use hugbucket::storage::{
+    AnyOperation, BucketName, DeleteObject, DescribeObject, Guards, Namespace, ObjectKey,
+    Principal, Protocol, ReadConditions, RequestContext, Rights, Secret, StorageRequest, Tenant,
+    Visibility, WriteConditions,
+};
+use hugbucket::telemetry::Metrics;
+use tower::Service;
 
 use crate::multipart::{MIB, begin, complete, send_part};
 use crate::stand::{BUCKET, HUB_TOKEN, NAMESPACE, Stand, get, put, random_bytes};
@@ -320,4 +335,171 @@ async fn parts_are_forgotten_with_the_content_that_had_them() {
         (head.parts_count(), head.content_range()),
         (None, Some("bytes 0-999/1000"))
     );
+}
+
+/// A provider in this process, in front of the stand's Hub, and its tenant.
+fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant) {
+    let http = HttpConfig {
+        uses_env_proxy: false,
+        ..HttpConfig::default()
+    };
+    let config = ProviderConfig {
+        hub: HubConfig {
+            endpoint: stand.hub.url(),
+            http: http.clone(),
+        },
+        cas: CasConfig {
+            http,
+            ..CasConfig::default()
+        },
+        default_visibility: Visibility::Private,
+        keeps_checksums: false,
+        sweep,
+    };
+    let tenant = Tenant {
+        principal: Principal {
+            id: "key".into(),
+            rights: Rights::All,
+        },
+        namespace: Namespace::new(NAMESPACE).unwrap(),
+        extra_namespaces: Arc::new([]),
+        hub_token: Secret::new(HUB_TOKEN),
+    };
+    (HfProvider::new(config, &Metrics::new()).unwrap(), tenant)
+}
+
+/// Lets the Hub believe that what it holds was uploaded some hours ago.
+fn hours_later(stand: &Stand, hours: u64) {
+    let ahead = Duration::from_secs(hours * 3600 + 60);
+    stand.hub.faults().turn(|knobs| knobs.clock_ahead = ahead);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_removes_what_nobody_completes_and_nothing_else() {
+    let stand = Stand::start().await;
+    let s3 = stand.s3();
+    let abandoned = begin(&s3, "k").await;
+    let part = send_part(&s3, "k", &abandoned, 1, random_bytes(1, 1000)).await;
+    let done = begin(&s3, "done").await;
+    let only = send_part(&s3, "done", &done, 1, random_bytes(2, 1000)).await;
+    let tag = complete(&s3, "done", &done, vec![only.clone()])
+        .await
+        .unwrap();
+    put(&s3, "object", "x").await;
+    let (sweeper, tenant) = provider(&stand, SweepConfig::default());
+    let bucket = tenant.bucket(&BucketName::new(BUCKET).unwrap());
+    let sweep = || sweeper.sweep(&tenant, &bucket);
+    let removed = |uploads, marks| Swept { uploads, marks };
+
+    assert_eq!(sweep().await.unwrap(), removed(0, 0));
+    hours_later(&stand, 23);
+    assert_eq!(sweep().await.unwrap(), removed(0, 0));
+    assert_eq!(
+        complete(&s3, "done", &done, vec![only.clone()]).await,
+        Ok(tag)
+    );
+    hours_later(&stand, 25);
+    assert_eq!(sweep().await.unwrap(), removed(0, 1));
+    let again = complete(&s3, "done", &done, vec![only]).await;
+    assert_eq!(again, Err((404, "NoSuchUpload".to_owned())));
+    hours_later(&stand, 6 * 24);
+    assert_eq!(sweep().await.unwrap(), removed(0, 0));
+    assert_eq!(list_uploads(&s3, None, 10).await.len(), 1);
+    hours_later(&stand, 7 * 24);
+    assert_eq!(sweep().await.unwrap(), removed(1, 0));
+    assert!(list_uploads(&s3, None, 10).await.is_empty());
+    let late = complete(&s3, "k", &abandoned, vec![part]).await;
+    assert_eq!(late, Err((404, "NoSuchUpload".to_owned())));
+    assert_eq!(sweep().await.unwrap(), removed(0, 0));
+
+    // Objects and what belongs to them stay; nothing else is left.
+    assert!(get(&s3, "object").await.is_some());
+    let head = s3.head_object().bucket(BUCKET).key("done").part_number(1);
+    assert_eq!(head.send().await.unwrap().parts_count(), Some(1));
+    for key in ["object", "done"] {
+        let delete = s3.delete_object().bucket(BUCKET).key(key);
+        delete.send().await.unwrap();
+    }
+    s3.delete_bucket().bucket(BUCKET).send().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_takes_parts_that_came_after_the_end() {
+    let stand = Stand::start().await;
+    let s3 = stand.s3();
+    let upload = begin(&s3, "k").await;
+    send_part(&s3, "k", &upload, 1, vec![1]).await;
+    // Another process aborts; this one still remembers the record, and takes a part.
+    let other = stand.another_gateway(&[]).await;
+    let abort = other.s3().abort_multipart_upload().bucket(BUCKET).key("k");
+    abort.upload_id(&upload).send().await.unwrap();
+    send_part(&s3, "k", &upload, 2, vec![2]).await;
+    let (sweeper, tenant) = provider(&stand, SweepConfig::default());
+    let bucket = tenant.bucket(&BucketName::new(BUCKET).unwrap());
+    assert_eq!(sweeper.sweep(&tenant, &bucket).await.unwrap().uploads, 0);
+    hours_later(&stand, 1);
+    let both = tokio::join!(
+        sweeper.sweep(&tenant, &bucket),
+        sweeper.sweep(&tenant, &bucket)
+    );
+    assert!(both.0.unwrap().uploads + both.1.unwrap().uploads >= 1);
+    assert_eq!(
+        sweeper.sweep(&tenant, &bucket).await.unwrap(),
+        Swept::default()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_swept_because_it_is_written_to() {
+    let stand = Stand::start().await;
+    let s3 = stand.s3();
+    begin(&s3, "k").await;
+    hours_later(&stand, 8 * 24);
+    let (mut sweeper, tenant) = provider(
+        &stand,
+        SweepConfig {
+            period: Duration::ZERO,
+            ..SweepConfig::default()
+        },
+    );
+    let bucket = BucketName::new(BUCKET).unwrap();
+    let request = |operation: AnyOperation| StorageRequest {
+        context: RequestContext::new(Protocol::S3, None),
+        caller: tenant.clone(),
+        operation,
+        guards: Guards::default(),
+    };
+    let key = ObjectKey::new("never there").unwrap();
+    let read = DescribeObject {
+        bucket: bucket.clone(),
+        key: key.clone(),
+        conditions: ReadConditions::default(),
+        wants_parts: false,
+    };
+    assert!(sweeper.call(request(read.into())).await.is_err());
+    sweeper.drained().await;
+    assert_eq!(
+        list_uploads(&s3, None, 10).await.len(),
+        1,
+        "a reader causes no deletion"
+    );
+
+    let (mut sweeper, _) = provider(
+        &stand,
+        SweepConfig {
+            period: Duration::ZERO,
+            ..SweepConfig::default()
+        },
+    );
+    let write = DeleteObject {
+        bucket,
+        key,
+        conditions: WriteConditions::default(),
+    };
+    sweeper.call(request(write.into())).await.unwrap();
+    let mut look = tokio::time::interval(Duration::from_millis(5));
+    while !list_uploads(&s3, None, 10).await.is_empty() {
+        look.tick().await;
+    }
+    sweeper.drained().await;
 }

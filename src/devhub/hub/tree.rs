@@ -1,5 +1,8 @@
 //! `GET …/tree[/{prefix}]`: the files of a bucket, in pages.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -9,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::buckets::next_link;
 use super::file_json::file_json;
-use crate::devhub::clock::iso;
+use crate::devhub::clock::{iso, now_millis};
 use crate::devhub::identity::Caller;
 use crate::devhub::refusal::Refusal;
-use crate::devhub::registry::{BucketKey, Cursor, Entry, Listing};
+use crate::devhub::registry::{BucketKey, Cursor, Entry, FileEntry, Listing};
 use crate::devhub::state::{Shared, State as Hub, blocking};
 
 const DEFAULT_LIMIT: usize = 1000;
@@ -71,8 +74,14 @@ fn page(
     };
     let decode = |text| Cursor::decode(text).ok_or_else(|| Refusal::bad_request("Invalid cursor"));
     let from = query.cursor.as_deref().map(decode).transpose()?;
+    let lag = i64::try_from(knobs.folded_lag.as_millis()).unwrap_or(i64::MAX);
     let (mut entries, next) = caller.read(state, key, |bucket| {
-        let page = listing.page(&bucket.files, from.as_ref());
+        let shown = match lag {
+            0 => Cow::Borrowed(&bucket.files),
+            _ if query.recursive => Cow::Borrowed(&bucket.files),
+            lag => Cow::Owned(older_than(&bucket.files, now_millis().saturating_sub(lag))),
+        };
+        let page = listing.page(&shown, from.as_ref());
         let entries: Vec<Value> = page.entries.iter().map(entry_json).collect();
         (entries, page.next)
     })?;
@@ -86,6 +95,13 @@ fn page(
         response.headers_mut().insert("link", link);
     }
     Ok(response)
+}
+
+/// Returns the files that a listing which lags behind knows.
+fn older_than(files: &BTreeMap<String, FileEntry>, millis: i64) -> BTreeMap<String, FileEntry> {
+    let old = files.iter().filter(|(_, file)| file.uploaded_at <= millis);
+    old.map(|(path, file)| (path.clone(), file.clone()))
+        .collect()
 }
 
 fn next_path(

@@ -34,6 +34,7 @@ pub use crate::provider::commit::change::Change;
 use crate::provider::commit::companions::Companions;
 use crate::provider::commit::queue::{Pending, Queue};
 use crate::provider::hub::{BatchError, BatchLine, FileRecord, HubClient};
+use crate::provider::recent::RecentWrites;
 use crate::storage::{BucketId, Secret, StorageError};
 use crate::telemetry::Metrics;
 
@@ -45,6 +46,7 @@ struct Shared {
     hub: HubClient,
     metrics: Metrics,
     tasks: TaskTracker,
+    recent: RecentWrites,
     /// How long to wait before failed lines are sent again, attempt by attempt.
     resend_after: Vec<Duration>,
     companions: Companions,
@@ -66,13 +68,14 @@ impl Bucket {
 }
 
 impl Committer {
-    /// Creates a committer; its batch calls run in `tasks`.
-    pub fn new(hub: HubClient, metrics: Metrics, tasks: TaskTracker) -> Self {
+    /// Creates a committer; its batch calls run in `tasks`, and what they wrote is noted in `recent`.
+    pub fn new(hub: HubClient, metrics: Metrics, tasks: TaskTracker, recent: RecentWrites) -> Self {
         let resend_after = vec![Duration::from_secs(2), Duration::from_secs(4)];
         Self(Arc::new(Shared {
             hub,
             metrics,
             tasks,
+            recent,
             resend_after,
             companions: Companions::default(),
             buckets: Mutex::default(),
@@ -256,6 +259,7 @@ impl Committer {
         self.0.metrics.commit(result);
         if verdict.is_ok() {
             self.0.companions.note_done(bucket, &pending.change);
+            self.0.recent.note(bucket, pending.change.lines());
         }
         entry.queue().release(&pending.change);
         // Nobody may be waiting any more; the verdict stands all the same.

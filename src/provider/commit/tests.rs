@@ -45,7 +45,12 @@ fn nothing_there() -> Reply {
 
 async fn committer(replies: Vec<Reply>) -> (Committer, FakeHub) {
     let (hub, fake) = FakeHub::start(replies).await;
-    let mut committer = Committer::new(hub, Metrics::new(), TaskTracker::new());
+    let mut committer = Committer::new(
+        hub,
+        Metrics::new(),
+        TaskTracker::new(),
+        RecentWrites::default(),
+    );
     let shared = Arc::get_mut(&mut committer.0).unwrap();
     shared.resend_after = vec![Duration::from_millis(1), Duration::from_millis(1)];
     (committer, fake)

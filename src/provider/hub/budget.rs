@@ -20,12 +20,15 @@ const MAX_TOKENS: usize = 1024;
 /// - Every answer's budget becomes two gauges.
 /// - Once a token's window is used up, its further calls wait for the next window, or, if that is further away than the
 ///   longest pause, fail at once with [`StorageError::RateLimited`]. Other tokens are not concerned.
+/// - Work that can wait is told to wait once less than half of a token's window is left.
 #[derive(Debug)]
 pub(super) struct Budget {
     metrics: Metrics,
     max_pause: Duration,
     /// When each exhausted token's next window begins; the entry ends with the wait.
     used_up: ExpiringMap<TokenId, Instant>,
+    /// Tokens of whose window less than half is left; the entry ends with the window.
+    scarce: ExpiringMap<TokenId, ()>,
 }
 
 impl Budget {
@@ -34,6 +37,7 @@ impl Budget {
             metrics,
             max_pause,
             used_up: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
+            scarce: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
         }
     }
 
@@ -51,6 +55,11 @@ impl Budget {
         Ok(())
     }
 
+    /// Reports whether work that can wait may be done now.
+    pub(super) fn has_spare(&self, token: TokenId) -> bool {
+        self.scarce.get(&token).is_none() && self.used_up.get(&token).is_none()
+    }
+
     /// Learns from an answer.
     pub(super) fn observe(&self, token: TokenId, response: &reqwest::Response) {
         let budget = RateLimit::from_headers(response.headers());
@@ -58,6 +67,12 @@ impl Budget {
             let limit = budget.limit.and_then(|limit| i64::try_from(limit).ok());
             let remaining = i64::try_from(budget.remaining).unwrap_or(i64::MAX);
             self.metrics.hub_budget(remaining, limit);
+            if budget
+                .limit
+                .is_some_and(|limit| budget.remaining < limit / 2)
+            {
+                self.scarce.insert_for(token, (), budget.resets_in);
+            }
         }
         let pause = match budget {
             Some(budget) if budget.remaining == 0 => Some(budget.resets_in),
@@ -107,6 +122,23 @@ mod tests {
         let begun = Instant::now();
         assert!(budget.admit(a).await.is_ok());
         assert_eq!(begun.elapsed().as_secs(), 18);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_can_wait_waits_in_the_second_half_of_a_window() {
+        let budget = Budget::new(Metrics::new(), Duration::from_secs(20));
+        let (a, b) = ids();
+        let left = |text| {
+            let policy = "\"fixed window\";\"api\";q=500;w=300";
+            answer(200, &[("ratelimit", text), ("ratelimit-policy", policy)])
+        };
+        assert!(budget.has_spare(a));
+        budget.observe(a, &left("\"api\";r=250;t=30"));
+        assert!(budget.has_spare(a));
+        budget.observe(a, &left("\"api\";r=249;t=30"));
+        assert!(!budget.has_spare(a) && budget.has_spare(b));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(budget.has_spare(a));
     }
 
     #[tokio::test(start_paused = true)]

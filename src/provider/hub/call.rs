@@ -169,6 +169,11 @@ impl HubClient {
         self.url(bucket.into_iter().chain(below.iter().copied()))
     }
 
+    /// Reports whether there is enough of the token's budget for work that can wait.
+    pub fn has_spare(&self, token: &Secret) -> bool {
+        self.shared.budget.has_spare(TokenId::of(token))
+    }
+
     /// Sends a call and reads its answer to the end, whatever its status. An empty token sends none.
     pub(super) async fn send(&self, token: &Secret, call: Call) -> Result<Answer, NoAnswer> {
         let shared = &self.shared;
@@ -200,6 +205,7 @@ impl HubClient {
             is_lost: is_answer_lost(&error),
         })?;
         shared.budget.observe(token_id, &response);
+        shared.clock.observe(response.headers());
         let answer = read(call.name, response).await?;
         shared
             .metrics

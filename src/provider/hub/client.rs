@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::provider::http::{HttpConfig, base_client, retrying};
 use crate::provider::hub::budget::Budget;
+use crate::provider::hub::clock::Clock;
 use crate::provider::hub::gather::Gatherer;
 use crate::provider::hub::token::TokenCache;
 use crate::storage::StorageError;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) http: ClientWithMiddleware,
     pub(super) metrics: Metrics,
     pub(super) budget: Budget,
+    pub(super) clock: Clock,
     pub(super) tokens: TokenCache,
     pub(super) gatherer: Gatherer,
 }
@@ -59,6 +61,7 @@ impl HubClient {
                 endpoint,
                 http: chain,
                 budget: Budget::new(metrics.clone(), http.max_pause),
+                clock: Clock::default(),
                 tokens: TokenCache::new(metrics.clone()),
                 gatherer: Gatherer::default(),
                 metrics,

@@ -11,6 +11,7 @@ mod bucket;
 mod budget;
 mod call;
 pub mod client;
+mod clock;
 mod error;
 mod gather;
 mod lookup;

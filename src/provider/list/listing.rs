@@ -1,6 +1,15 @@
 //! One request for a page: all the I/O of listings.
 
-use crate::provider::hub::{HubClient, TreeQuery};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::provider::hub::{HubClient, TreeEntry, TreeQuery};
+use crate::provider::list::correction::Doubts;
+use crate::provider::list::item::is_hidden_file;
+use crate::provider::list::lister::Memory;
+use crate::provider::list::pages::Fetched;
+use crate::provider::list::selection::Selection;
 use crate::provider::list::token::{self, Position, Scope};
 use crate::provider::list::unsorted::{self, Smallest};
 use crate::provider::list::walk::{Ended, Step, Walk};
@@ -10,9 +19,13 @@ use crate::storage::{Secret, StorageError};
 /// The delimiter that the Hub itself can fold by.
 pub(super) const HUB_DELIMITER: &str = "/";
 
+/// Directories that are looked into for one answer at most, to see whether anything is left in them.
+const MAX_LOOKS: usize = 8;
+
 /// One request for a page.
 pub(super) struct Listing<'a> {
     pub(super) hub: &'a HubClient,
+    pub(super) memory: &'a Memory,
     pub(super) token: &'a Secret,
     pub(super) scope: Scope<'a>,
     pub(super) max_entries: usize,
@@ -28,6 +41,23 @@ impl Listing<'_> {
                 position: None,
             });
         }
+        if self.scope.delimiter != Some(HUB_DELIMITER) {
+            return self.answer(position).await;
+        }
+        let mut position = position;
+        loop {
+            let ended = self.answer(position.clone()).await?;
+            let ended = self.corrected(&position, ended).await?;
+            match &ended.position {
+                // Everything that was shown is gone; an answer must not be empty while more follows.
+                Some(next) if ended.entries.is_empty() => position = next.clone(),
+                _ => return Ok(ended),
+            }
+        }
+    }
+
+    /// Returns the answer as the Hub's pages have it.
+    async fn answer(&self, position: Position) -> Result<Ended, StorageError> {
         if position.is_unsorted {
             return self.collect(position.after).await;
         }
@@ -38,6 +68,68 @@ impl Listing<'_> {
         let bucket = self.scope.bucket;
         tracing::warn!(%bucket, "the hub's tree pages are not sorted; collecting the whole listing");
         self.collect(after).await
+    }
+
+    /// Corrects a folded answer by what this process wrote lately: the Hub's own may lag behind.
+    async fn corrected(&self, begun_at: &Position, ended: Ended) -> Result<Ended, StorageError> {
+        let Scope { bucket, prefix, .. } = self.scope;
+        let writes = self.memory.recent.under(bucket, prefix);
+        if writes.is_empty() {
+            return Ok(ended);
+        }
+        let start = begun_at.after.as_deref();
+        let selection = Selection::new(self.scope, begun_at.after.clone());
+        let doubts = Doubts::new(&selection, start, &ended, &writes);
+        if doubts.is_empty() {
+            return Ok(ended);
+        }
+        let found = self
+            .hub
+            .paths_info(self.token, bucket, &doubts.paths())
+            .await?;
+        let mut empty = Vec::new();
+        for (directory, deleted_at) in doubts.directories.iter().take(MAX_LOOKS) {
+            if !self.holds_something(directory, *deleted_at).await? {
+                empty.push(directory.clone());
+            }
+        }
+        Ok(doubts.settle(ended, found, &empty, begun_at, self.max_entries))
+    }
+
+    /// Reports whether anything is left in a directory in which something was deleted. What was seen since is remembered.
+    async fn holds_something(
+        &self,
+        directory: &str,
+        deleted_at: Instant,
+    ) -> Result<bool, StorageError> {
+        let bucket = self.scope.bucket;
+        let seen = &self.memory.seen_filled;
+        let name = (bucket.clone(), directory.to_owned());
+        if seen.get(&name).is_some_and(|seen_at| seen_at > deleted_at) {
+            return Ok(true);
+        }
+        let query = TreeQuery {
+            prefix: directory.to_owned(),
+            is_recursive: true,
+            limit: 1,
+        };
+        let looked_at = Instant::now();
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = self
+                .hub
+                .tree_page(self.token, bucket, &query, cursor.as_deref())
+                .await?;
+            let is_visible = |entry: &TreeEntry| matches!(entry, TreeEntry::File(file) if !is_hidden_file(&file.path));
+            if page.entries.iter().any(is_visible) {
+                seen.insert(name, looked_at);
+                return Ok(true);
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(false);
+            }
+        }
     }
 
     /// Returns the name to start behind, for a client that asks for what follows `name`.
@@ -85,26 +177,53 @@ impl Listing<'_> {
 
     /// Goes on from a position as far as the answer reaches; `None` if the Hub's pages are not sorted.
     async fn stream(&self, position: Position) -> Result<Option<Ended>, StorageError> {
-        let (hub, token, bucket) = (self.hub, self.token, self.scope.bucket);
         let is_resumed = position.cursor.is_some();
         let mut walk = Walk::new(self.scope, position, self.max_entries);
         loop {
-            let query = self.query(walk.limit());
-            let page = hub
-                .tree_page(token, bucket, &query, walk.cursor())
-                .await
-                .map_err(|error| match error {
-                    StorageError::InvalidRequest { .. } if is_resumed => token::invalid(),
-                    other => other,
-                })?;
-            let wanted = walk.wanted_markers(&page);
-            let markers = hub.paths_info(token, bucket, &wanted).await?;
-            match walk.take(page, markers) {
+            let cursor = walk.cursor().map(str::to_owned);
+            let fetched = self.fetch(&walk).await.map_err(|error| match error {
+                StorageError::InvalidRequest { .. } if is_resumed => token::invalid(),
+                other => other,
+            })?;
+            let step = walk.take(fetched.page.clone(), fetched.markers.clone());
+            let ends_within =
+                matches!(&step, Step::Done(Ended { position: Some(at), .. }) if at.is_within_page);
+            if let Some(cursor) = &cursor {
+                let pages = &self.memory.pages;
+                match ends_within {
+                    true => pages.keep(self.token, &self.scope, cursor, fetched),
+                    false => pages.forget(self.token, &self.scope, cursor),
+                }
+            }
+            match step {
                 Step::More => {}
                 Step::Done(ended) => return Ok(Some(ended)),
                 Step::OutOfOrder => return Ok(None),
             }
         }
+    }
+
+    /// Returns the page that the walk comes to: what an earlier answer has left of it, or the Hub's.
+    async fn fetch(&self, walk: &Walk<'_>) -> Result<Arc<Fetched>, StorageError> {
+        let (hub, token, bucket) = (self.hub, self.token, self.scope.bucket);
+        let left = walk.cursor().and_then(|cursor| {
+            let pages = &self.memory.pages;
+            pages.take(token, &self.scope, cursor, walk.after())
+        });
+        if let Some(fetched) = left {
+            return Ok(fetched);
+        }
+        let at = Instant::now();
+        let query = self.query(walk.limit());
+        let page = hub.tree_page(token, bucket, &query, walk.cursor()).await?;
+        let wanted = walk.wanted_markers(&page);
+        let markers = hub.paths_info(token, bucket, &wanted).await?;
+        Ok(Arc::new(Fetched {
+            page,
+            markers,
+            after: walk.after().map(str::to_owned),
+            at,
+        }))
     }
 
     /// Reads the whole listing and returns the first entries after `after`.

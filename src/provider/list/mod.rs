@@ -13,16 +13,21 @@
 //! | `selection` | prefix, start, delimiter, and the bound on entries |
 //! | `walk` | all of it for one answer, page by page, without I/O |
 //! | `unsorted` | the way out when the Hub's pages are not sorted |
+//! | `pages` | pages of which an answer took only a part |
+//! | `correction` | our own writes of the last minute, where a folded listing of the Hub's lags behind |
 //! | `token`, `hints` | where an answer ended: for the client, and for clients that name the last entry instead |
 //!
-//! Usually every tree page is fetched once in a full listing: pages are asked for in the size that still fits into the
-//! answer, and the token carries the cursor of the next one.
+//! Usually every tree page is fetched once in a full listing. The first page is asked for in the size that still fits into
+//! the answer; who lists on gets pages of the Hub's largest size, of which several answers are made. The token carries the
+//! cursor of the page.
 
+mod correction;
 mod hints;
 mod item;
 mod lister;
 mod listing;
 mod marker;
+mod pages;
 mod selection;
 mod sequence;
 #[cfg(test)]

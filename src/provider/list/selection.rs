@@ -53,7 +53,7 @@ impl<'a> Selection<'a> {
         clippy::option_option,
         reason = "outside the listing, and in it without a common prefix, are two answers"
     )]
-    fn common_prefix(&self, name: &str) -> Option<Option<String>> {
+    pub(super) fn common_prefix(&self, name: &str) -> Option<Option<String>> {
         let rest = name.strip_prefix(self.scope.prefix)?;
         let folded = self.scope.delimiter.and_then(|delimiter| {
             let end = rest.find(delimiter)? + delimiter.len();

@@ -14,13 +14,15 @@ use crate::storage::ListEntry;
 /// Entries of an ordinary tree page at most: the largest answer that anybody asks for.
 const PAGE_LIMIT: usize = 1000;
 
-/// Entries of a tree page after one that showed nothing, hidden state or what comes before the start: the Hub's maximum.
-const BARREN_PAGE_LIMIT: usize = 5000;
+/// Entries of a tree page after one that showed nothing, hidden state or what comes before the start, and of those who list
+/// on: the Hub's maximum.
+const FULL_PAGE_LIMIT: usize = 5000;
 
 /// Tree pages of one answer, once it shows something: what is folded together may go on for very long.
 const MAX_PAGES: usize = 20;
 
-/// Answers of at least this many entries may be left a quarter short rather than fetch a small page.
+/// Answers of at least this many entries may be left a quarter short rather than fetch a small page, and several of them
+/// are made of one page.
 const SHORT_ANSWER_FROM: usize = 100;
 
 /// An answer, and where it ended unless it is the last.
@@ -73,16 +75,23 @@ impl<'a> Walk<'a> {
         self.position.cursor.as_deref()
     }
 
+    /// Returns the name behind which the listing begins.
+    pub(super) fn after(&self) -> Option<&str> {
+        self.selection.after()
+    }
+
     /// Returns the size of the page to fetch: what still fits, so that nothing is fetched twice. Where many entries become
-    /// few, by folding or because they are not shown, it is a full page.
+    /// few, by folding or because they are not shown, it is a full page, and so it is for those who list on, since the next
+    /// answers go on within it.
     pub(super) fn limit(&self) -> usize {
         let is_folding = self
             .scope
             .delimiter
             .is_some_and(|delimiter| delimiter != HUB_DELIMITER);
         let is_restarting = self.position.cursor.is_none() && self.selection.after().is_some();
-        if self.is_barren {
-            return BARREN_PAGE_LIMIT;
+        let is_listing_on = self.position.cursor.is_some() && self.max_entries >= SHORT_ANSWER_FROM;
+        if self.is_barren || is_listing_on {
+            return FULL_PAGE_LIMIT;
         }
         if is_folding || is_restarting {
             return PAGE_LIMIT;
@@ -238,6 +247,25 @@ mod tests {
             assert_eq!(listed.answers.len(), 25_usize.div_ceil(max_entries));
             assert_eq!(listed.looked_up, 0);
         }
+    }
+
+    #[test]
+    fn who_lists_on_gets_the_largest_pages_unless_the_answers_are_small() {
+        let bucket = bucket_id();
+        let scope = Scope {
+            bucket: &bucket,
+            prefix: "",
+            delimiter: None,
+        };
+        let limit = |cursor: Option<&str>, max_entries| {
+            let position = Position {
+                cursor: cursor.map(str::to_owned),
+                ..Position::default()
+            };
+            Walk::new(scope, position, max_entries).limit()
+        };
+        assert_eq!((limit(None, 1000), limit(None, 20)), (1000, 20));
+        assert_eq!((limit(Some("c"), 1000), limit(Some("c"), 20)), (5000, 20));
     }
 
     #[test]

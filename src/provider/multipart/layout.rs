@@ -13,12 +13,44 @@ pub(super) fn records() -> String {
     format!("{HIDDEN_PREFIX}uploads/")
 }
 
+/// Where the parts of all uploads lie.
+pub(super) fn parts() -> String {
+    format!("{HIDDEN_PREFIX}parts/")
+}
+
+/// Where the marks of all completed uploads lie.
+pub(super) fn marks() -> String {
+    format!("{HIDDEN_PREFIX}done/")
+}
+
 /// Returns the upload whose record lies at this path.
 pub(super) fn upload_of_record(path: &str) -> Option<UploadId> {
-    path.strip_prefix(HIDDEN_PREFIX)?
-        .strip_prefix("uploads/")?
-        .parse()
-        .ok()
+    match kind_of(path)? {
+        (Kind::Record, upload_id) => Some(upload_id),
+        (Kind::Part | Kind::Mark, _) => None,
+    }
+}
+
+/// What a file of an upload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Record,
+    /// The content or the manifest of a part.
+    Part,
+    /// Belongs to the mark of a completion.
+    Mark,
+}
+
+/// Returns what the file at this path is, and of which upload; `None` for anything else.
+pub(super) fn kind_of(path: &str) -> Option<(Kind, UploadId)> {
+    let (place, rest) = path.strip_prefix(HIDDEN_PREFIX)?.split_once('/')?;
+    let (kind, upload_id) = match (place, rest.split_once('/')) {
+        ("uploads", None) => (Kind::Record, rest),
+        ("parts", Some((upload_id, _))) => (Kind::Part, upload_id),
+        ("done", Some((upload_id, _))) => (Kind::Mark, upload_id),
+        _ => return None,
+    };
+    Some((kind, upload_id.parse().ok()?))
 }
 
 /// The paths of one upload.
@@ -177,6 +209,24 @@ mod tests {
             format!("{}content/0-{hash}", layout.parts()),
         ] {
             assert_eq!(layout.parse(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_file_names_its_upload() {
+        let upload_id: UploadId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let layout = Layout::of(&upload_id);
+        let part = layout.part(PartNumber::new(1).unwrap(), &ContentHash::EMPTY);
+        for (path, kind, prefix) in [
+            (layout.record(), Kind::Record, records()),
+            (part, Kind::Part, parts()),
+            (layout.done_object(), Kind::Mark, marks()),
+        ] {
+            assert!(path.starts_with(&prefix));
+            assert_eq!(kind_of(&path), Some((kind, upload_id.clone())), "{path}");
+        }
+        for other in [".hugbucket/meta/ab/cd", ".hugbucket/parts/x/y", "uploads/x"] {
+            assert_eq!(kind_of(other), None, "{other}");
         }
     }
 

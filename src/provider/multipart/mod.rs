@@ -21,7 +21,13 @@ mod list;
 mod manifests;
 mod part;
 mod parts;
+mod schedule;
+mod sweep;
 mod turn;
+
+pub use schedule::SweepConfig;
+pub(in crate::provider) use schedule::Sweeper;
+pub use sweep::Swept;
 
 use std::sync::Arc;
 use std::time::Duration;
