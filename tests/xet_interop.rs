@@ -7,9 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::{FutureExt, stream};
-use hugbucket::devhub::{DevHub, DevHubConfig};
+use hugbucket::devhub::{DevHub, DevHubConfig, Route};
 use hugbucket::provider::cas::{
-    AccessSource, CasAccess, CasClient, CasConfig, Composition, FileRef, UploadOptions,
+    AccessSource, CasAccess, CasClient, CasConfig, Composition, FileRef, SliceSource, UploadOptions,
 };
 use hugbucket::provider::http::HttpConfig;
 use hugbucket::provider::hub::{HubClient, HubConfig, TokenScope};
@@ -25,7 +25,7 @@ const MIB: usize = 1 << 20;
 const NEVER: u64 = 4_102_444_800;
 
 struct Both {
-    _hub: DevHub,
+    hub: DevHub,
     ours: CasClient,
     access: AccessSource,
     bucket: BucketId,
@@ -65,7 +65,7 @@ impl Both {
         let mut official = XetConfig::new();
         official.telemetry.enabled = false;
         Self {
-            _hub: hub,
+            hub,
             ours: CasClient::new(CasConfig::default(), metrics).unwrap(),
             access: AccessSource::new(move |_, _| {
                 let fixed = fixed.clone();
@@ -249,4 +249,93 @@ async fn the_official_client_reads_a_composition() {
     let expected = parts.concat();
     assert!(both.official_read(&hash, expected.len()).await == expected);
     assert!(both.our_read(&hash, expected.len(), None).await == expected);
+}
+
+/// Numbers that depend only on the seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 8).unwrap() % bound
+    }
+
+    /// A range of at least `least` bytes, which often begins or ends where the file does.
+    fn range(&mut self, len: usize, least: usize) -> (usize, usize) {
+        let start = match self.below(3) {
+            0 => 0,
+            _ => self.below(len - least),
+        };
+        let end = match self.below(3) {
+            0 => len,
+            _ => start + least + self.below(len - least - start + 1),
+        };
+        (start, end)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_of_anything_compose_in_any_order() {
+    const SHORTEST: usize = 8 << 10;
+    const LONGEST: u64 = 128 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let mut both = Both::start(dir.path()).await;
+    let mut sources = Vec::new();
+    for bytes in [
+        noise(3 * MIB, 1),
+        noise(300_001, 2),
+        Bytes::from(vec![0; MIB]),
+        Bytes::from("the quick brown fox jumps over the lazy dog\n".repeat(30_000)),
+        noise(SHORTEST + 1, 3),
+    ] {
+        let hash = both.put(&bytes).await;
+        sources.push((hash, bytes));
+    }
+    let mut dice = Dice(77);
+    for round in 0..24 {
+        if round % 3 == 0 {
+            // A client that has written none of this.
+            both.ours = CasClient::new(CasConfig::default(), Metrics::new()).unwrap();
+        }
+        let (mut composition, mut expected) = (Composition::default(), Vec::new());
+        let count = 1 + dice.below(4);
+        both.hub.calls().reset();
+        for n in 0..count {
+            let (hash, bytes) = &sources[dice.below(sources.len())];
+            let is_last = n + 1 == count;
+            let (start, end) = dice.range(bytes.len(), if is_last { 1 } else { SHORTEST });
+            let source = SliceSource {
+                access: &both.access,
+                file: FileRef {
+                    hash: hash.parse().unwrap(),
+                    size: bytes.len() as u64,
+                },
+                span: ResolvedRange {
+                    start: start as u64,
+                    end: end as u64,
+                },
+            };
+            let sliced = both.ours.slice(&source, &both.access, &both.bucket).await;
+            let slice = sliced.unwrap().unwrap();
+            assert_eq!(slice.size(), (end - start) as u64);
+            composition.push_staged(&slice).unwrap();
+            expected.extend_from_slice(&bytes[start..end]);
+        }
+        let sent = both.hub.calls().of(Route::XorbPost).received_bytes;
+        assert!(sent <= count as u64 * 5 * LONGEST, "only edges: {sent}");
+        let whole = composition.finish();
+        let hash = whole.hash().to_string();
+        // The CAS refuses chunks below 8 KiB in the interior.
+        both.ours
+            .register(&both.access, &both.bucket, vec![whole])
+            .await
+            .unwrap();
+        assert!(both.official_read(&hash, expected.len()).await == expected);
+        assert!(both.our_read(&hash, expected.len(), None).await == expected);
+        if expected.len() > SHORTEST && expected.len() < 12 * MIB {
+            sources.push((hash, expected.into()));
+        }
+    }
 }

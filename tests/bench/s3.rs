@@ -126,7 +126,7 @@ impl Client {
         })
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         key: &str,
@@ -203,7 +203,7 @@ fn hmac_sha256(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn between<'a>(text: &'a str, start: &str, end: &str) -> Result<&'a str> {
+pub(crate) fn between<'a>(text: &'a str, start: &str, end: &str) -> Result<&'a str> {
     let after = text
         .split_once(start)
         .with_context(|| format!("no {start} in {text}"))?

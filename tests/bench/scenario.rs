@@ -8,14 +8,14 @@ use tempfile::TempDir;
 use crate::client::{Action, Job, Outcome, Via};
 use crate::process::{Server, run_client};
 use crate::report::{Table, cpu_per_gib, median, ops, quantile, rate};
-use crate::s3;
+use crate::{parts, s3};
 
 /// The development Hub's token and namespace, as it is started here.
 pub(crate) const HUB_TOKEN: &str = "hf_bench";
 pub(crate) const NAMESPACE: &str = "bench";
 
 const MIB: usize = 1 << 20;
-const BUCKET: &str = "bench";
+pub(crate) const BUCKET: &str = "bench";
 /// Interleaved rounds of each comparison.
 const ROUNDS: usize = 5;
 
@@ -24,13 +24,14 @@ type Scenario = fn() -> Result<()>;
 
 /// Runs all scenarios, or the one named.
 pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
-    let scenarios: [(&str, Scenario); 6] = [
+    let scenarios: [(&str, Scenario); 7] = [
         ("single", single_transfers),
         ("concurrent", concurrent_reads),
         ("multipart", multipart),
         ("small", small_puts),
         ("range", cold_range),
         ("calls", upstream_calls),
+        ("parts", parts::run),
     ];
     for (name, run) in scenarios {
         if only.is_none_or(|only| only == name) {
@@ -42,16 +43,16 @@ pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
 }
 
 /// An upstream and a gateway in front of it.
-struct Stand {
+pub(crate) struct Stand {
     dir: TempDir,
     hub: Server,
-    gateway: Server,
+    pub(crate) gateway: Server,
     settings: Vec<(&'static str, String)>,
 }
 
 impl Stand {
     /// Starts both; `latency` puts 60 ms before Hub answers and 30 ms before CAS answers.
-    fn start(has_latency: bool, settings: &[(&'static str, &str)]) -> Result<Self> {
+    pub(crate) fn start(has_latency: bool, settings: &[(&'static str, &str)]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let data = dir.path().join("hub").display().to_string();
         let mut arguments = vec![
@@ -86,12 +87,12 @@ impl Stand {
     }
 
     /// Replaces the gateway by a fresh process: its caches are cold.
-    fn restart_gateway(&mut self) -> Result<()> {
+    pub(crate) fn restart_gateway(&mut self) -> Result<()> {
         self.gateway = start_gateway(&self.dir, &self.hub, &self.settings)?;
         Ok(())
     }
 
-    fn s3(&self) -> Result<String> {
+    pub(crate) fn s3(&self) -> Result<String> {
         self.gateway.address("s3")
     }
 
@@ -137,7 +138,7 @@ impl Stand {
     }
 
     /// Calls that the upstream has counted so far, by route.
-    fn calls(&self) -> Result<BTreeMap<String, Calls>> {
+    pub(crate) fn calls(&self) -> Result<BTreeMap<String, Calls>> {
         let url = format!("{}/devhub/calls", self.hub.address("hub")?);
         tokio::runtime::Runtime::new()?.block_on(async {
             let http = reqwest::Client::builder().no_proxy().build()?;
@@ -154,10 +155,12 @@ impl Stand {
 }
 
 #[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
-struct Calls {
-    calls: u64,
+pub(crate) struct Calls {
+    pub(crate) calls: u64,
     #[serde(default)]
-    served_bytes: u64,
+    pub(crate) received_bytes: u64,
+    #[serde(default)]
+    pub(crate) served_bytes: u64,
 }
 
 fn start_gateway(

@@ -18,6 +18,19 @@ def test_the_commands_of_the_readme_work(gateway, tool, run, tmp_path):
     assert "cli-demo" not in s3("ls")
 
 
+def test_large_objects_are_copied_in_parts(gateway, tool, run, bucket, tmp_path):
+    aws, environment = tool("aws"), gateway.aws_environment()
+    (tmp_path / "large").write_bytes(random.Random(1).randbytes(20_000_000))
+    for source, target in [
+        (tmp_path / "large", f"s3://{bucket}/large"),
+        # Above 8 MiB the command copies in parts.
+        (f"s3://{bucket}/large", f"s3://{bucket}/copy"),
+        (f"s3://{bucket}/copy", tmp_path / "copy"),
+    ]:
+        run(aws, "s3", "cp", source, target, env=environment)
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "large").read_bytes()
+
+
 def test_sync_copies_what_differs_and_nothing_twice(gateway, tool, run, bucket, tmp_path):
     aws, environment = tool("aws"), gateway.aws_environment()
     source, target = tmp_path / "source", tmp_path / "target"

@@ -5,6 +5,7 @@ import random
 from urllib.request import Request, urlopen
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -49,6 +50,25 @@ def test_large_files_are_uploaded_in_parts(s3, bucket):
     back = io.BytesIO()
     s3.download_fileobj(bucket, "large", back)
     assert back.getvalue() == data
+
+
+def test_large_objects_are_copied_in_parts(s3, bucket):
+    data = content(20 * MIB + 12345)
+    s3.put_object(Bucket=bucket, Key="from", Body=data)
+    # The sizes at which boto3 would do the same with objects of gigabytes.
+    parts = TransferConfig(multipart_threshold=6 * MIB, multipart_chunksize=6 * MIB)
+    s3.copy({"Bucket": bucket, "Key": "from"}, bucket, "to", Config=parts)
+    assert s3.get_object(Bucket=bucket, Key="to")["Body"].read() == data
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    with pytest.raises(ClientError, match="InvalidArgument.*not valid for source object of size: 20983865"):
+        s3.upload_part_copy(
+            Bucket=bucket,
+            Key="k",
+            UploadId=upload,
+            PartNumber=1,
+            CopySource={"Bucket": bucket, "Key": "from"},
+            CopySourceRange=f"bytes=0-{len(data)}",
+        )
 
 
 def test_an_aborted_upload_leaves_nothing(s3, bucket):
