@@ -201,12 +201,15 @@ async fn listings_are_what_s3_lists_also_if_pages_are_small_or_unsorted() {
 }
 
 #[tokio::test]
-async fn a_full_listing_costs_one_call_a_page() {
+async fn a_full_listing_costs_a_call_for_its_first_page_and_one_for_each_page_of_the_hub() {
     let paths: Vec<_> = (0..1000).map(|n| format!("{n:04}")).collect();
     let paths: Vec<_> = paths.iter().map(String::as_str).collect();
     let fixture = Fixture::start(&paths).await;
     assert_eq!(fixture.list("", None, 100).await, paths);
-    assert_eq!(fixture.dev.calls().total(), 10);
+    assert_eq!(fixture.dev.calls().total(), 2);
+    fixture.dev.calls().reset();
+    assert_eq!(fixture.list("", None, 50).await, paths);
+    assert_eq!(fixture.dev.calls().total(), 20);
     fixture.dev.calls().reset();
     assert_eq!(fixture.list("00", Some("/"), 1000).await, paths[..100]);
     assert_eq!(fixture.dev.calls().total(), 1);
