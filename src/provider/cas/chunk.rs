@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use lz4_flex::frame::FrameDecoder;
+use xet_core_structures::merklehash::{MerkleHash, compute_data_hash};
 use xet_core_structures::xorb_object::byte_grouping::bg4::bg4_regroup;
 use xet_core_structures::xorb_object::{CompressionScheme, parse_chunk_header};
 
@@ -43,13 +45,21 @@ pub(super) struct PackedChunk {
     payload: Vec<Bytes>,
 }
 
-/// An unpacked chunk: one or more pieces that follow one another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An unpacked chunk: one or more pieces that follow one another. Clones share the bytes, and the hash once it is known.
+#[derive(Debug, Clone)]
 pub(super) struct Chunk {
-    pieces: Vec<Bytes>,
+    pieces: Pieces,
     len_bytes: usize,
     /// Whether the pieces lie in larger network frames, which live for as long as they do.
     pins_frames: bool,
+    hash: Arc<OnceLock<MerkleHash>>,
+}
+
+#[derive(Debug, Clone)]
+enum Pieces {
+    /// The usual case costs no list.
+    One(Bytes),
+    Many(Vec<Bytes>),
 }
 
 /// A chunk that violates the format.
@@ -165,10 +175,10 @@ impl PackedChunk {
         let len_bytes = self.header.unpacked_bytes;
         let is_stored = self.header.scheme == CompressionScheme::None;
         let pieces = match self.header.scheme {
-            CompressionScheme::None => self.payload,
-            CompressionScheme::LZ4 => vec![Bytes::from(self.unpack_lz4()?)],
+            CompressionScheme::None => Pieces::of(self.payload),
+            CompressionScheme::LZ4 => Pieces::One(self.unpack_lz4()?.into()),
             CompressionScheme::ByteGrouping4LZ4 => {
-                vec![Bytes::from(bg4_regroup(&self.unpack_lz4()?))]
+                Pieces::One(bg4_regroup(&self.unpack_lz4()?).into())
             }
             CompressionScheme::Auto => return Err(ChunkError::Header),
         };
@@ -176,6 +186,7 @@ impl PackedChunk {
             pieces,
             len_bytes,
             pins_frames: is_stored,
+            hash: Arc::default(),
         })
     }
 
@@ -200,11 +211,13 @@ impl PackedChunk {
 
 impl Chunk {
     /// Returns a chunk of one piece of memory that holds nothing else.
+    #[cfg(test)]
     pub(super) fn from_compact(bytes: Bytes) -> Self {
         Self {
             len_bytes: bytes.len(),
-            pieces: vec![bytes],
+            pieces: Pieces::One(bytes),
             pins_frames: false,
+            hash: Arc::default(),
         }
     }
 
@@ -215,21 +228,52 @@ impl Chunk {
 
     /// Returns the pieces in order.
     pub(super) fn pieces(&self) -> &[Bytes] {
-        &self.pieces
+        match &self.pieces {
+            Pieces::One(only) => std::slice::from_ref(only),
+            Pieces::Many(pieces) => pieces,
+        }
+    }
+
+    /// Returns the hash of the bytes, which is computed once for all clones. `scratch` is where pieces are joined for it.
+    pub(super) fn hash(&self, scratch: &mut Vec<u8>) -> MerkleHash {
+        *self.hash.get_or_init(|| match &self.pieces {
+            Pieces::One(only) => compute_data_hash(only),
+            Pieces::Many(pieces) => {
+                scratch.clear();
+                for piece in pieces {
+                    scratch.extend_from_slice(piece);
+                }
+                compute_data_hash(scratch)
+            }
+        })
     }
 
     /// Returns the chunk as one piece of memory that holds nothing else, so that keeping it pins no network frame.
-    pub(super) fn compacted(&self) -> Bytes {
-        if let [only] = self.pieces.as_slice()
-            && !self.pins_frames
-        {
-            return only.clone();
+    pub(super) fn compacted(&self) -> Self {
+        if !self.pins_frames {
+            return self.clone();
         }
         let mut whole = Vec::with_capacity(self.len_bytes);
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             whole.extend_from_slice(piece);
         }
-        Bytes::from(whole)
+        Self {
+            pieces: Pieces::One(whole.into()),
+            len_bytes: self.len_bytes,
+            pins_frames: false,
+            hash: self.hash.clone(),
+        }
+    }
+}
+
+// === impl Pieces ===
+
+impl Pieces {
+    fn of(mut pieces: Vec<Bytes>) -> Self {
+        match pieces.len() {
+            1 => Self::One(pieces.swap_remove(0)),
+            _ => Self::Many(pieces),
+        }
     }
 }
 
@@ -270,12 +314,19 @@ mod tests {
         Ok(chunks)
     }
 
+    /// Returns the bytes of a chunk, and checks that they lie in memory of their own.
+    fn bytes(chunk: &Chunk) -> Bytes {
+        let compact = chunk.compacted();
+        assert_eq!(compact.pieces().len(), 1);
+        compact.pieces()[0].clone()
+    }
+
     #[test]
     fn a_stored_chunk_decodes_as_the_protocol_writes_it() {
         let known = Bytes::from_static(&[0, 4, 0, 0, 0, 4, 0, 0, 1, 2, 3, 4]);
         assert_eq!(packed(&[1, 2, 3, 4], CompressionScheme::None), known);
         let chunks = decoded([known]).unwrap();
-        assert_eq!(chunks[0].compacted(), [1, 2, 3, 4].as_slice());
+        assert_eq!(bytes(&chunks[0]), [1, 2, 3, 4].as_slice());
         assert_eq!((chunks.len(), chunks[0].len_bytes()), (1, 4));
     }
 
@@ -291,7 +342,7 @@ mod tests {
         .concat();
         assert_eq!(packed(&[b'a'; 40], CompressionScheme::LZ4), known);
         let chunks = decoded([Bytes::from(known)]).unwrap();
-        assert_eq!(chunks[0].compacted(), [b'a'; 40].as_slice());
+        assert_eq!(bytes(&chunks[0]), [b'a'; 40].as_slice());
     }
 
     #[test]
@@ -300,7 +351,7 @@ mod tests {
         let packed = packed(&data, CompressionScheme::ByteGrouping4LZ4);
         assert_eq!(packed[4], 2);
         let chunks = decoded([Bytes::from(packed)]).unwrap();
-        assert_eq!(chunks[0].compacted(), data);
+        assert_eq!(bytes(&chunks[0]), data);
     }
 
     #[test]
@@ -309,7 +360,20 @@ mod tests {
         let chunks = decoded([frame.clone()]).unwrap();
         assert_eq!(chunks[0].pieces().len(), 1);
         assert_eq!(chunks[0].pieces()[0].as_ptr(), frame[8..].as_ptr());
-        assert_ne!(chunks[0].compacted().as_ptr(), frame[8..].as_ptr());
+        assert_ne!(bytes(&chunks[0]).as_ptr(), frame[8..].as_ptr());
+    }
+
+    #[test]
+    fn a_hash_is_that_of_all_pieces_and_is_shared_with_copies() {
+        let data: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let mut body = Bytes::from(packed(&data, CompressionScheme::None));
+        let first = body.split_to(300);
+        let chunks = decoded([first, body]).unwrap();
+        assert_eq!(chunks[0].pieces().len(), 2);
+        let copy = chunks[0].compacted();
+        let hash = chunks[0].hash(&mut Vec::new());
+        assert_eq!(hash, compute_data_hash(&data));
+        assert_eq!(copy.hash.get(), Some(&hash));
     }
 
     #[test]
@@ -344,11 +408,17 @@ mod tests {
         for claimed in [99_u8, 101] {
             let mut bytes = packed(&[b'a'; 100], CompressionScheme::LZ4);
             bytes[5] = claimed;
-            assert_eq!(decoded([Bytes::from(bytes)]), Err(ChunkError::Payload));
+            assert_eq!(
+                decoded([Bytes::from(bytes)]).unwrap_err(),
+                ChunkError::Payload
+            );
         }
         let mut bomb = packed(&vec![0; MAX_CHUNK_BYTES], CompressionScheme::LZ4);
         bomb[5..8].copy_from_slice(&[1, 0, 0]);
-        assert_eq!(decoded([Bytes::from(bomb)]), Err(ChunkError::Payload));
+        assert_eq!(
+            decoded([Bytes::from(bomb)]).unwrap_err(),
+            ChunkError::Payload
+        );
     }
 
     proptest! {
@@ -372,7 +442,7 @@ mod tests {
             let decoded = decoded(frames).unwrap();
             prop_assert_eq!(decoded.len(), chunks.len());
             for (chunk, (data, _)) in decoded.iter().zip(&chunks) {
-                prop_assert_eq!(chunk.compacted(), data);
+                prop_assert_eq!(&bytes(chunk), data);
             }
         }
     }

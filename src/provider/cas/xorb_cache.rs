@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use xet_core_structures::merklehash::MerkleHash;
@@ -10,8 +9,8 @@ use xet_core_structures::merklehash::MerkleHash;
 use crate::provider::cas::chunk::Chunk;
 use crate::telemetry::{CacheName, Metrics};
 
-/// Bytes of memory that an entry costs beside its chunk: key, list links, and frequency counters.
-const ENTRY_OVERHEAD_BYTES: usize = 160;
+/// Bytes of memory that an entry costs beside its chunk: key, hash, list links, and frequency counters.
+const ENTRY_OVERHEAD_BYTES: usize = 256;
 /// A read of more than this part of the cache passes it by: it would push out everything else and come back to nothing.
 const LARGEST_PART: u64 = 8;
 
@@ -19,7 +18,7 @@ const LARGEST_PART: u64 = 8;
 /// is read again and again).
 #[derive(Debug)]
 pub(super) struct XorbCache {
-    chunks: Option<Cache<(MerkleHash, u32), Bytes>>,
+    chunks: Option<Cache<(MerkleHash, u32), Chunk>>,
     max_bytes: u64,
     metrics: Metrics,
 }
@@ -31,8 +30,8 @@ impl XorbCache {
         let chunks = (max_bytes > 0).then(|| {
             Cache::builder()
                 .max_capacity(max_bytes)
-                .weigher(|_, chunk: &Bytes| {
-                    u32::try_from(chunk.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+                .weigher(|_, chunk: &Chunk| {
+                    u32::try_from(chunk.len_bytes() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
                 })
                 .eviction_listener(move |_, _, cause| {
                     if cause == RemovalCause::Size {
@@ -54,7 +53,7 @@ impl XorbCache {
     }
 
     /// Returns the chunks of the run in order, or `None` unless all of them are there.
-    pub(super) fn run(&self, xorb: MerkleHash, chunks: &Range<u32>) -> Option<Vec<Bytes>> {
+    pub(super) fn run(&self, xorb: MerkleHash, chunks: &Range<u32>) -> Option<Vec<Chunk>> {
         let cache = self.chunks.as_ref()?;
         chunks
             .clone()
@@ -63,7 +62,7 @@ impl XorbCache {
     }
 
     /// Keeps a copy of the chunk that pins no network frame, and returns the copy.
-    pub(super) fn keep(&self, xorb: MerkleHash, index: u32, chunk: &Chunk) -> Bytes {
+    pub(super) fn keep(&self, xorb: MerkleHash, index: u32, chunk: &Chunk) -> Chunk {
         let compact = chunk.compacted();
         if let Some(cache) = &self.chunks {
             cache.insert((xorb, index), compact.clone());
@@ -85,6 +84,8 @@ impl XorbCache {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::provider::cas::chunk::ChunkDecoder;
 
@@ -135,9 +136,9 @@ mod tests {
         decoder.push(frame.clone());
         let chunk = decoder.next_chunk().unwrap().unwrap().unpack().unwrap();
         let kept = cache.keep(xorb(1), 0, &chunk);
-        assert_ne!(kept.as_ptr(), frame[8..].as_ptr());
+        assert_ne!(kept.pieces()[0].as_ptr(), frame[8..].as_ptr());
         let found = cache.run(xorb(1), &(0..1)).unwrap();
-        assert_eq!(found[0].as_ptr(), kept.as_ptr());
+        assert_eq!(found[0].pieces()[0].as_ptr(), kept.pieces()[0].as_ptr());
     }
 
     #[test]

@@ -1,8 +1,5 @@
 //! Where a window stands in its file: which part of each chunk it still owes its reader, and which chunks it hashes.
 
-use bytes::Bytes;
-use xet_core_structures::merklehash::compute_data_hash;
-
 use crate::provider::cas::chunk::Chunk;
 use crate::provider::cas::download::buffer::Sink;
 use crate::provider::cas::download::fault::Fault;
@@ -10,8 +7,9 @@ use crate::provider::cas::error::malformed;
 use crate::provider::cas::file_hash::ChunkMark;
 use crate::storage::{ResolvedRange, StorageError};
 
-/// Bytes hashed or unpacked after which the task lets others run: about a millisecond of work.
-const YIELD_AFTER_BYTES: usize = 1 << 20;
+/// Bytes hashed or unpacked after which the task lets others run: about a quarter of a millisecond of work, so that a read
+/// that only begins is not kept waiting by those that are under way.
+const YIELD_AFTER_BYTES: usize = 256 << 10;
 
 /// Takes chunks in the order of the file and writes what lies in the window to the buffer.
 #[derive(Debug)]
@@ -25,7 +23,8 @@ pub(super) struct Delivery {
     /// Up to where chunks were hashed, or `None` if they are not. A chunk belongs to the window in which it begins.
     hashed_to: Option<u64>,
     marks: Vec<ChunkMark>,
-    joined: Vec<u8>,
+    /// Where the pieces of a chunk are joined to be hashed.
+    scratch: Vec<u8>,
     worked_bytes: usize,
 }
 
@@ -38,7 +37,7 @@ impl Delivery {
             chunk_at: span.start,
             hashed_to: is_hashed.then_some(span.start),
             marks: Vec::new(),
-            joined: Vec::new(),
+            scratch: Vec::new(),
             worked_bytes: 0,
         }
     }
@@ -105,9 +104,9 @@ impl Delivery {
     }
 
     /// Writes the wanted part of a run of chunks that are in memory.
-    pub(super) async fn deliver_run(&mut self, run: &[Bytes]) -> Result<(), Fault> {
+    pub(super) async fn deliver_run(&mut self, run: &[Chunk]) -> Result<(), Fault> {
         for chunk in run {
-            self.deliver(&Chunk::from_compact(chunk.clone())).await?;
+            self.deliver(chunk).await?;
         }
         Ok(())
     }
@@ -125,15 +124,7 @@ impl Delivery {
         if !(hashed_to..self.span.end).contains(&self.chunk_at) {
             return;
         }
-        let hash = if let [only] = chunk.pieces() {
-            compute_data_hash(only)
-        } else {
-            self.joined.clear();
-            for piece in chunk.pieces() {
-                self.joined.extend_from_slice(piece);
-            }
-            compute_data_hash(&self.joined)
-        };
+        let hash = chunk.hash(&mut self.scratch);
         let len_bytes = chunk.len_bytes() as u64;
         self.marks.push((hash, len_bytes));
         self.hashed_to = Some(self.chunk_at + len_bytes);
@@ -142,6 +133,9 @@ impl Delivery {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use xet_core_structures::merklehash::compute_data_hash;
+
     use super::*;
     use crate::provider::cas::download::buffer::{self, Source};
 
@@ -151,8 +145,9 @@ mod tests {
         (Delivery::new(span, sink, true), source)
     }
 
-    fn run(texts: &[&'static str]) -> Vec<Bytes> {
-        texts.iter().copied().map(Bytes::from).collect()
+    fn run(texts: &[&'static str]) -> Vec<Chunk> {
+        let chunk = |text| Chunk::from_compact(Bytes::from_static(str::as_bytes(text)));
+        texts.iter().copied().map(chunk).collect()
     }
 
     async fn delivered(delivery: Delivery, mut source: Source) -> (String, Vec<ChunkMark>) {

@@ -18,13 +18,24 @@ const LARGE_WINDOW: u64 = 16 * MIB;
 const STARVING: Duration = Duration::from_millis(80);
 
 /// The look-ahead of one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Depth {
     step: usize,
     waited: Duration,
 }
 
 impl Depth {
+    /// Begins the look-ahead of a stream beside which so many are at work on each core.
+    ///
+    /// Where cores are idle, several windows at once from the start put them to use; where streams share a core already,
+    /// more of them would only hold more memory and make others wait for their first byte.
+    pub(super) fn new(streams_per_core: u32) -> Self {
+        Self {
+            step: usize::from(streams_per_core == 0),
+            waited: Duration::ZERO,
+        }
+    }
+
     /// Returns how many bytes ahead of the reader a window may begin.
     pub(super) fn ahead_bytes(&self) -> u64 {
         STEPS[self.step]
@@ -73,7 +84,7 @@ mod tests {
 
     #[test]
     fn only_a_starving_reader_makes_the_stream_look_further_ahead() {
-        let mut depth = Depth::default();
+        let mut depth = Depth::new(1);
         for (waited_ms, ahead) in [(80, 2), (81, 16), (0, 16), (500, 64), (500, 64)] {
             depth.waited(Duration::from_millis(waited_ms));
             depth.window_read(0);
@@ -83,7 +94,7 @@ mod tests {
 
     #[test]
     fn waiting_for_a_core_is_not_starving() {
-        let mut depth = Depth::default();
+        let mut depth = Depth::new(1);
         for (waited_ms, ahead) in [(320, 2), (321, 16)] {
             depth.waited(Duration::from_millis(waited_ms));
             depth.window_read(4);
@@ -92,8 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_on_an_idle_core_looks_further_ahead_at_once() {
+        assert_eq!(Depth::new(0).ahead_bytes(), 16 * MIB);
+        assert_eq!(Depth::new(1).ahead_bytes(), 2 * MIB);
+    }
+
+    #[test]
     fn windows_cover_the_read_without_a_short_rest() {
-        let depth = Depth::default();
+        let depth = Depth::new(1);
         let window = |start, end| {
             let window = depth.window(start, end);
             (window.start, window.end)

@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xet_core_structures::merklehash::MerkleHash;
 
 use crate::cache::SingleFlight;
 use crate::provider::cas::access::AccessSource;
+use crate::provider::cas::chunk::Chunk;
 use crate::provider::cas::client::CasClient;
 use crate::provider::cas::download::fault::Fault;
 use crate::provider::cas::download::reader::{Hashed, Reader};
@@ -36,7 +36,7 @@ pub(in crate::provider::cas) struct DownloadState {
     streams: Arc<()>,
     cores: usize,
     /// Small segments on their way.
-    pub(super) flights: SingleFlight<SegmentKey, Arc<[Bytes]>, Fault>,
+    pub(super) flights: SingleFlight<SegmentKey, Arc<[Chunk]>, Fault>,
 }
 
 /// Counts as an open stream for as long as it lives.

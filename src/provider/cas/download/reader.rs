@@ -63,12 +63,13 @@ struct Running {
 
 impl Reader {
     pub(super) fn new(request: Request, span: ResolvedRange, hashed: Hashed) -> Self {
+        let open = request.shared.download.open_stream();
         Self {
             hashed,
-            _open: request.shared.download.open_stream(),
+            _open: open,
+            depth: Depth::new(request.shared.download.streams_per_core()),
             request: Arc::new(request),
             running: VecDeque::new(),
-            depth: Depth::default(),
             position: span.start,
             started_to: span.start,
             end: span.end,

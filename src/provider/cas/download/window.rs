@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::cache::Flight;
 use crate::provider::cas::access::AccessSource;
 use crate::provider::cas::chunk::Chunk;
@@ -54,7 +52,7 @@ pub(super) struct Window {
     request: Arc<Request>,
     delivery: Delivery,
     /// The last segment that was fetched whole: files that repeat themselves name it again and again.
-    last_shared: Option<(SegmentKey, Arc<[Bytes]>)>,
+    last_shared: Option<(SegmentKey, Arc<[Chunk]>)>,
     plans: Vec<Arc<Plan>>,
 }
 
@@ -224,7 +222,7 @@ impl Window {
             }
             let mut chunk = packed.unpack().map_err(broken)?;
             if self.request.uses_cache {
-                chunk = Chunk::from_compact(shared.xorb_cache.keep(segment.xorb, index, &chunk));
+                chunk = shared.xorb_cache.keep(segment.xorb, index, &chunk);
             }
             self.delivery.deliver(&chunk).await?;
         }
@@ -232,7 +230,7 @@ impl Window {
     }
 
     /// Returns all chunks of a small segment: those that came last, those that somebody is fetching, or new ones.
-    async fn shared_segment(&mut self, route: &Route, index: usize) -> Result<Arc<[Bytes]>, Fault> {
+    async fn shared_segment(&mut self, route: &Route, index: usize) -> Result<Arc<[Chunk]>, Fault> {
         let segment = &route.plan.segments[index];
         let key = SegmentKey::new(segment);
         if let Some((last, chunks)) = &self.last_shared
@@ -272,7 +270,7 @@ async fn fetch_whole(
     url: url::Url,
     segment: Segment,
     uses_cache: bool,
-) -> Result<Arc<[Bytes]>, Fault> {
+) -> Result<Arc<[Chunk]>, Fault> {
     let mut reader = RangeReader::open(&shared, &url, &segment).await?;
     let mut chunks = Vec::with_capacity(segment.chunks.len());
     for index in segment.chunks.clone() {
