@@ -1,12 +1,15 @@
 //! The xorb cache: decoded chunks, bounded by their bytes, named by xorb and index. Content-addressed, so never stale.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use xet_core_structures::merklehash::MerkleHash;
 
+use crate::cache::ExpiringMap;
 use crate::provider::cas::chunk::Chunk;
+use crate::storage::ContentHash;
 use crate::telemetry::{CacheName, Metrics};
 
 /// Bytes of memory that an entry costs beside its chunk: key, hash, list links, and frequency counters.
@@ -14,13 +17,47 @@ const ENTRY_OVERHEAD_BYTES: usize = 256;
 /// A read of more than this part of the cache passes it by: it would push out everything else and come back to nothing.
 const LARGEST_PART: u64 = 8;
 
+/// A read of no more than this is kept at once: heads, indices, and small objects are asked for again and again, and cost
+/// little. What is larger is kept when it is asked for a second time: most large objects are read once in a long while, and
+/// filling memory that nobody comes back to costs a read more than everything else that is done with its bytes.
+const KEPT_AT_ONCE_BYTES: u64 = 8 << 20;
+
+/// Large files that are remembered to have been read, and for how long.
+const MAX_SEEN: usize = 8192;
+const SEEN_TTL: Duration = Duration::from_secs(3600);
+
+/// What a read has to do with the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CacheUse {
+    /// It passes the cache by.
+    Bypass,
+    /// It takes what is there, and leaves nothing.
+    LookUp,
+    /// It takes what is there, and leaves what it brings.
+    Fill,
+}
+
 /// Chunks in memory, least valuable first out (recency weighed with frequency, so that one scan does not push out what
 /// is read again and again).
 #[derive(Debug)]
 pub(super) struct XorbCache {
     chunks: Option<Cache<(MerkleHash, u32), Chunk>>,
     max_bytes: u64,
+    /// Large files that were read lately.
+    seen: ExpiringMap<ContentHash, ()>,
     metrics: Metrics,
+}
+
+impl CacheUse {
+    /// Reports whether chunks are looked up.
+    pub(super) fn looks_up(self) -> bool {
+        self != Self::Bypass
+    }
+
+    /// Reports whether chunks are kept.
+    pub(super) fn fills(self) -> bool {
+        self == Self::Fill
+    }
 }
 
 impl XorbCache {
@@ -43,13 +80,21 @@ impl XorbCache {
         Self {
             chunks,
             max_bytes,
+            seen: ExpiringMap::new(MAX_SEEN, SEEN_TTL),
             metrics,
         }
     }
 
-    /// Reports whether a read of `len_bytes` in all may use the cache.
-    pub(super) fn admits(&self, len_bytes: u64) -> bool {
-        self.chunks.is_some() && len_bytes <= self.max_bytes / LARGEST_PART
+    /// Returns what a read of `len_bytes` in all of this file has to do with the cache.
+    pub(super) fn admit(&self, file: &ContentHash, len_bytes: u64) -> CacheUse {
+        if self.chunks.is_none() || len_bytes > self.max_bytes / LARGEST_PART {
+            return CacheUse::Bypass;
+        }
+        if len_bytes <= KEPT_AT_ONCE_BYTES || self.seen.get(file).is_some() {
+            return CacheUse::Fill;
+        }
+        self.seen.insert(*file, ());
+        CacheUse::LookUp
     }
 
     /// Returns the chunks of the run in order, or `None` unless all of them are there.
@@ -142,12 +187,23 @@ mod tests {
     }
 
     #[test]
+    fn a_large_file_is_kept_when_it_is_read_again() {
+        let cache = XorbCache::new(512 << 20, Metrics::new());
+        let (file, other) = (ContentHash::EMPTY, "1".repeat(64).parse().unwrap());
+        assert_eq!(cache.admit(&file, 64 << 20), CacheUse::LookUp);
+        assert_eq!(cache.admit(&other, 64 << 20), CacheUse::LookUp);
+        assert_eq!(cache.admit(&file, 64 << 20), CacheUse::Fill);
+        assert_eq!(cache.admit(&file, 64 << 20), CacheUse::Fill);
+    }
+
+    #[test]
     fn large_reads_and_a_cache_of_zero_bytes_pass_by() {
+        let file = ContentHash::EMPTY;
         let cache = XorbCache::new(8 << 20, Metrics::new());
-        assert!(cache.admits(1 << 20));
-        assert!(!cache.admits((1 << 20) + 1));
+        assert_eq!(cache.admit(&file, 1 << 20), CacheUse::Fill);
+        assert_eq!(cache.admit(&file, (1 << 20) + 1), CacheUse::Bypass);
         let off = XorbCache::new(0, Metrics::new());
-        assert!(!off.admits(1));
+        assert_eq!(off.admit(&file, 1), CacheUse::Bypass);
         off.keep(xorb(1), 0, &chunk(10));
         assert!(off.run(xorb(1), &(0..1)).is_none());
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use xet_core_structures::merklehash::MerkleHash;
 
@@ -56,6 +56,7 @@ impl CasClient {
     ///
     /// # Behaviour
     /// - The stream gives exactly the bytes asked for, or ends with an error.
+    /// - The first piece is ready at once, and the stream pauses behind it.
     /// - A file of zero bytes is never fetched.
     /// - A file read as a whole is checked against its hash before its last piece leaves.
     /// - Dropping the stream stops all its upstream calls but those that it shares with others.
@@ -95,7 +96,10 @@ impl CasClient {
                 Err(error) => Some((Err(error), None)),
             }
         });
-        let pieces = stream::iter(first.map(Ok)).chain(rest);
+        // Whoever sends the pieces on writes when nothing more is there yet: without this pause the first piece would wait
+        // until several hundred KiB are behind it.
+        let pause = stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None));
+        let pieces = stream::iter(first.map(Ok)).chain(pause).chain(rest);
         Ok(ByteStream::new(pieces, Some(span.len_bytes())))
     }
 
@@ -121,7 +125,7 @@ impl CasClient {
         hashed: Hashed,
     ) -> Reader {
         let request = Request {
-            uses_cache: self.0.xorb_cache.admits(span.len_bytes()),
+            cache: self.0.xorb_cache.admit(&file.hash, span.len_bytes()),
             is_hashed: !matches!(hashed, Hashed::No),
             shared: self.0.clone(),
             access: access.clone(),

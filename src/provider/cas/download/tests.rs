@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
-use futures::{StreamExt, future};
+use futures::{FutureExt, StreamExt, future};
 use proptest::prelude::Rng;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -375,6 +375,19 @@ async fn streams_go_on_when_the_budget_is_exhausted() {
     for bytes in future::join_all(readers).await {
         assert_eq!(bytes.unwrap(), content);
     }
+}
+
+#[tokio::test]
+async fn the_first_piece_can_leave_before_others_are_taken() {
+    let fake = FakeCas::start().await;
+    let (file, _) = stored(&fake, 20);
+    let cas = client(|_| ());
+    // Once read, everything is in the cache, and no piece has to be waited for.
+    read(&cas, &fake, file, None).await.unwrap();
+    let mut body = cas.open(&fake.access(), file, None).await.unwrap();
+    assert!(body.next().now_or_never().is_some());
+    assert!(body.next().now_or_never().is_none());
+    assert!(body.next().await.is_some());
 }
 
 #[tokio::test]

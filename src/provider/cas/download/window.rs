@@ -16,6 +16,7 @@ use crate::provider::cas::error::malformed;
 use crate::provider::cas::file_hash::ChunkMark;
 use crate::provider::cas::plan::{Plan, Route, Segment, Term};
 use crate::provider::cas::planner::SpanKey;
+use crate::provider::cas::xorb_cache::CacheUse;
 use crate::storage::{ContentHash, ResolvedRange, StorageError};
 use crate::telemetry::{CacheName, CacheResult, Upstream};
 
@@ -32,8 +33,8 @@ pub(super) struct Request {
     pub(super) shared: Arc<Shared>,
     pub(super) access: AccessSource,
     pub(super) file: ContentHash,
-    /// Whether chunks come from the xorb cache and go there.
-    pub(super) uses_cache: bool,
+    /// Whether chunks come from the xorb cache, and go there.
+    pub(super) cache: CacheUse,
     /// Whether chunks are hashed.
     pub(super) is_hashed: bool,
 }
@@ -110,7 +111,7 @@ impl Window {
             file: request.file,
             span: self.delivery.rest(),
         };
-        if request.uses_cache && self.deliver_from_memory(&key).await? {
+        if request.cache.looks_up() && self.deliver_from_memory(&key).await? {
             return Ok(());
         }
         let planner = &request.shared.planner;
@@ -146,7 +147,7 @@ impl Window {
     }
 
     fn begin(&mut self, plan: &Arc<Plan>) -> Result<(), Fault> {
-        if self.request.is_hashed && self.request.uses_cache {
+        if self.request.is_hashed && self.request.cache.looks_up() {
             self.plans.push(plan.clone());
         }
         self.delivery.begin(plan.skip_bytes)
@@ -155,13 +156,13 @@ impl Window {
     async fn follow(&mut self, route: &Route) -> Result<(), Fault> {
         let shared = self.request.shared.clone();
         let mut open = None;
-        if !self.request.uses_cache {
+        if !self.request.cache.looks_up() {
             self.count_chunks(CacheResult::Bypass);
         }
         for term in &route.plan.terms {
             let term_end = self.delivery.chunk_at() + term.len_bytes;
             let segment = &route.plan.segments[term.segment];
-            if self.request.uses_cache
+            if self.request.cache.looks_up()
                 && let Some(run) = shared.xorb_cache.run(segment.xorb, &term.chunks)
             {
                 self.count_chunks(CacheResult::Hit);
@@ -199,7 +200,7 @@ impl Window {
         let open = match open.take().filter(is_ahead) {
             Some(going_on) => open.insert(going_on),
             None => {
-                if self.request.uses_cache {
+                if self.request.cache.looks_up() {
                     self.count_chunks(CacheResult::Miss);
                 }
                 let url = &route.urls[term.segment];
@@ -221,7 +222,7 @@ impl Window {
                 continue;
             }
             let mut chunk = packed.unpack().map_err(broken)?;
-            if self.request.uses_cache {
+            if self.request.cache.fills() {
                 chunk = shared.xorb_cache.keep(segment.xorb, index, &chunk);
             }
             self.delivery.deliver(&chunk).await?;
@@ -239,13 +240,13 @@ impl Window {
             return Ok(chunks.clone());
         }
         let (shared, url) = (self.request.shared.clone(), route.urls[index].clone());
-        let (segment, uses_cache) = (segment.clone(), self.request.uses_cache);
-        let work = move || fetch_whole(shared, url, segment, uses_cache);
+        let (segment, cache) = (segment.clone(), self.request.cache);
+        let work = move || fetch_whole(shared, url, segment, cache);
         let flights = &self.request.shared.download.flights;
         let (chunks, flight) = flights.run(key, work).await;
         match flight {
             Flight::Joined => self.count_chunks(CacheResult::Coalesced),
-            Flight::Led if uses_cache => self.count_chunks(CacheResult::Miss),
+            Flight::Led if cache.looks_up() => self.count_chunks(CacheResult::Miss),
             Flight::Led => {}
         }
         let chunks = chunks?;
@@ -269,13 +270,13 @@ async fn fetch_whole(
     shared: Arc<Shared>,
     url: url::Url,
     segment: Segment,
-    uses_cache: bool,
+    cache: CacheUse,
 ) -> Result<Arc<[Chunk]>, Fault> {
     let mut reader = RangeReader::open(&shared, &url, &segment).await?;
     let mut chunks = Vec::with_capacity(segment.chunks.len());
     for index in segment.chunks.clone() {
         let chunk = reader.next_chunk().await?.unpack().map_err(broken)?;
-        chunks.push(if uses_cache {
+        chunks.push(if cache.fills() {
             shared.xorb_cache.keep(segment.xorb, index, &chunk)
         } else {
             chunk.compacted()
