@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use http::HeaderValue;
 use url::Url;
 
 use crate::app::Failure;
@@ -16,7 +15,7 @@ use crate::provider::http::HttpConfig;
 use crate::provider::hub::HubConfig;
 use crate::provider::multipart::SweepConfig;
 use crate::provider::{HfProvider, ProviderConfig};
-use crate::s3::{self, CorsPolicy, S3Config, TrustedProxies};
+use crate::s3::{self, CorsRule, CorsRules, S3Config, TrustedProxies};
 use crate::stack::{StackSettings, storage_stack};
 use crate::storage::Gateway;
 use crate::telemetry::Metrics;
@@ -111,22 +110,33 @@ fn s3_config(settings: &S3Settings) -> S3Config {
         domains: settings.domains.clone(),
         region: settings.region.clone(),
         keeps_checksums: settings.stores_checksums,
+        requires_region: settings.requires_region,
         trusted_proxies: TrustedProxies::new(move |peer| {
             let peer = peer.to_canonical();
             proxies.iter().any(|network| network.contains(&peer))
         }),
         lets_strangers_read: settings.anonymous_read,
-        cors: match &settings.cors {
-            Cors::Any => CorsPolicy::AnyOrigin,
-            Cors::Off => CorsPolicy::Off,
-            Cors::Origins(origins) => {
-                CorsPolicy::Origins(origins.iter().map(|origin| header_value(origin)).collect())
-            }
-        },
+        cors: cors_rules(settings),
         ..S3Config::default()
     }
 }
 
-fn header_value(origin: &str) -> HeaderValue {
-    HeaderValue::from_str(origin).expect("an origin consists of visible ASCII characters")
+fn cors_rules(settings: &S3Settings) -> CorsRules {
+    let mut rules = match &settings.cors {
+        Cors::Any => CorsRules::open_to(["*".to_owned()]),
+        Cors::Off => CorsRules::off(),
+        Cors::Origins(origins) => CorsRules::open_to(origins.iter().cloned()),
+    };
+    for own in &settings.bucket_cors {
+        let rule = CorsRule {
+            origins: own.origins.clone(),
+            methods: own.methods.clone(),
+            headers: own.headers.clone(),
+            exposed: own.expose.clone(),
+            max_age: own.max_age,
+        };
+        let bucket = rules.of_bucket.entry(own.bucket.clone());
+        bucket.or_default().push(rule);
+    }
+    rules
 }

@@ -1,4 +1,4 @@
-//! The configuration file: TOML with the settings as top-level keys, and lists of credentials and users.
+//! The configuration file: TOML with the settings as top-level keys, and lists of credentials, users, and CORS rules.
 //!
 //! ```toml
 //! namespace = "my-org"
@@ -26,6 +26,8 @@ pub struct FileContents {
     pub s3_credentials: Vec<S3CredentialEntry>,
     /// FTP users beyond the first.
     pub ftp_users: Vec<FtpUserEntry>,
+    /// CORS of single buckets.
+    pub cors_rules: Vec<CorsRuleEntry>,
 }
 
 /// A setting in a configuration file.
@@ -76,6 +78,26 @@ pub struct FtpUserEntry {
     pub rights: RightsEntry,
 }
 
+/// A `[[cors_rules]]` table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorsRuleEntry {
+    /// The bucket, as clients name it.
+    pub bucket: String,
+    /// Origins of the pages that may use it, each with at most one `*`.
+    pub origins: Vec<String>,
+    /// Methods that they may use, in capital letters.
+    pub methods: Vec<String>,
+    /// Headers that their requests may have, each with at most one `*`.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// Headers of the answers that they may read.
+    #[serde(default)]
+    pub expose: Vec<String>,
+    /// How long a browser may remember that it asked.
+    pub max_age: Option<String>,
+}
+
 /// What a credential or user of the file may do.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -119,6 +141,7 @@ fn parse(text: &str) -> Result<FileContents, String> {
         match key.as_str() {
             "s3_credentials" => contents.s3_credentials = list(&key, value)?,
             "ftp_users" => contents.ftp_users = list(&key, value)?,
+            "cors_rules" => contents.cors_rules = list(&key, value)?,
             _ => contents.values.push(setting_value(key, &value)?),
         }
     }

@@ -10,10 +10,11 @@
 //! | [`setting`] | the table of all settings |
 //! | [`source`], [`mod@file`] | the sources and which one wins |
 //! | [`parse`] | texts into sizes, times, addresses, lists |
-//! | [`settings`], [`credential`] | the typed configuration |
+//! | [`settings`], [`credential`], [`cors`] | the typed configuration |
 //! | `resolve` | from texts to types, and the rules about what belongs together |
 //! | [`mod@print`] | the effective configuration as a TOML document without secrets |
 
+pub mod cors;
 pub mod credential;
 pub mod error;
 pub mod file;
@@ -24,6 +25,7 @@ pub mod setting;
 pub mod settings;
 pub mod source;
 
+pub use cors::BucketCors;
 pub use credential::{FtpUser, S3Credential};
 pub use error::ConfigError;
 pub use parse::{Cors, PortRange};

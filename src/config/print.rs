@@ -35,6 +35,9 @@ pub fn document(values: &Values) -> String {
             &format!("# s3_credentials: {}", credential.access_key_id),
         );
     }
+    for rule in &values.file.cors_rules {
+        push_line(&mut text, &format!("# cors_rules: {}", rule.bucket));
+    }
     for user in &values.file.ftp_users {
         push_line(&mut text, &format!("# ftp_users: {}", user.name));
     }

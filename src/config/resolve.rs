@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::cors;
 use crate::config::credential::{self, FtpUser};
 use crate::config::error::ConfigError;
 use crate::config::parse;
@@ -140,10 +141,12 @@ fn s3(values: &Values) -> Result<S3Settings, ConfigError> {
         credentials: credential::s3_credentials(values)?,
         domains: values.parse("HUGBUCKET_S3_DOMAIN", parse::domains)?,
         region: values.parse("HUGBUCKET_S3_REGION", parse::region)?,
+        requires_region: values.parse("HUGBUCKET_S3_STRICT_REGION", parse::switch)?,
         default_visibility: values.parse("HUGBUCKET_DEFAULT_VISIBILITY", parse::visibility)?,
         anonymous_read: values.parse("HUGBUCKET_ANONYMOUS_READ", parse::switch)?,
         stores_checksums: values.parse("HUGBUCKET_STORE_CHECKSUMS", parse::switch)?,
         cors: values.parse("HUGBUCKET_CORS", parse::cors)?,
+        bucket_cors: cors::cors_rules(values)?,
         trusted_proxies: values.parse("HUGBUCKET_TRUSTED_PROXIES", parse::networks)?,
     })
 }
@@ -404,6 +407,13 @@ mod tests {
             &[],
             |c| c.s3.region.clone(),
             "eu-west-1",
+        ),
+        (
+            "HUGBUCKET_S3_STRICT_REGION",
+            "true",
+            &[],
+            |c| c.s3.requires_region.to_string(),
+            "true",
         ),
         (
             "HUGBUCKET_DEFAULT_VISIBILITY",

@@ -187,8 +187,14 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "HUGBUCKET_S3_REGION",
         "us-east-1",
-        "region that S3 answers report; requests may be signed for any",
+        "region that S3 answers report; requests may be signed for any, unless the next says otherwise",
     ),
+    Setting::new(
+        "HUGBUCKET_S3_STRICT_REGION",
+        "false",
+        "refuse requests that are signed for another region",
+    )
+    .kind(Kind::Switch),
     Setting::new(
         "HUGBUCKET_DEFAULT_VISIBILITY",
         "private",
@@ -209,7 +215,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "HUGBUCKET_CORS",
         "*",
-        "origins that browsers may call from: `*`, a comma list, or `off`",
+        "origins that browsers may call from: `*`, a comma list, or `off`; the file may say otherwise for single buckets",
     ),
     Setting::new(
         "HUGBUCKET_TRUSTED_PROXIES",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use crate::config::cors::BucketCors;
 use crate::config::credential::{FtpUser, S3Credential};
 use crate::config::parse::{Cors, PortRange};
 use crate::storage::{Namespace, Secret, Visibility};
@@ -99,6 +100,8 @@ pub struct S3Settings {
     pub domains: Vec<String>,
     /// `HUGBUCKET_S3_REGION`, `us-east-1`: the region that answers report.
     pub region: String,
+    /// `HUGBUCKET_S3_STRICT_REGION`, false: requests must be signed for that region.
+    pub requires_region: bool,
     /// `HUGBUCKET_DEFAULT_VISIBILITY`, `private`: of buckets created without an ACL.
     pub default_visibility: Visibility,
     /// `HUGBUCKET_ANONYMOUS_READ`, false: requests without a signature may read and list public buckets.
@@ -107,6 +110,8 @@ pub struct S3Settings {
     pub stores_checksums: bool,
     /// `HUGBUCKET_CORS`, `*`: origins that browsers may call from.
     pub cors: Cors,
+    /// `[[cors_rules]]` of the file, empty: buckets to which other rules apply.
+    pub bucket_cors: Vec<BucketCors>,
     /// `HUGBUCKET_TRUSTED_PROXIES`, empty: whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
 }

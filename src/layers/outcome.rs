@@ -28,6 +28,7 @@ pub(super) fn status(error: &StorageError) -> Status {
         | StorageError::InvalidPartOrder
         | StorageError::EntityTooSmall { .. }
         | StorageError::EntityTooLarge { .. }
+        | StorageError::BodyTooSmall { .. }
         | StorageError::InvalidRange { .. }
         | StorageError::BadDigest
         | StorageError::ChecksumMismatch { .. }
@@ -40,6 +41,8 @@ pub(super) fn status(error: &StorageError) -> Status {
         | StorageError::InvalidAccessKeyId { .. }
         | StorageError::SignatureDoesNotMatch(_)
         | StorageError::MalformedAuthorization { .. }
+        | StorageError::WrongRegion { .. }
+        | StorageError::RequestExpired { .. }
         | StorageError::RequestTimeTooSkewed { .. }
         | StorageError::InvalidToken
         | StorageError::PreconditionFailed { .. }

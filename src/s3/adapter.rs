@@ -25,8 +25,8 @@ use crate::s3::params::Params;
 use crate::s3::route::{BucketAction, ObjectAction, Route};
 use crate::s3::target::Target;
 use crate::s3::{
-    attributes, bucket, copy, cors, delete, edge, list, multipart, object, part_copy, uploads,
-    versions,
+    attributes, bucket, copy, cors, delete, edge, form, list, multipart, object, part_copy,
+    uploads, versions,
 };
 use crate::storage::{Gateway, StorageError};
 use crate::telemetry::Metrics;
@@ -46,22 +46,17 @@ pub(super) struct Adapter {
 /// - Every answer carries `x-amz-request-id`, errors name the same id in their document.
 /// - What the adapter refuses by itself reaches no service.
 pub fn router(gateway: Gateway, config: S3Config, metrics: Metrics) -> Router {
-    let cors = cors::layer(&config.cors);
     let adapter = Adapter {
         gateway,
         config: Arc::new(config),
         metrics,
     };
-    let handlers = Router::new()
+    Router::new()
         .fallback(answer)
         .with_state(adapter.clone())
         // Innermost, so that a panic becomes an answer like any other.
-        .layer(CatchPanicLayer::custom(panicked));
-    let handlers = match cors {
-        Some(cors) => handlers.layer(cors),
-        None => handlers,
-    };
-    handlers
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(adapter.clone(), cors::cors))
         // Outside of CORS, so that preflights carry an id and are logged too.
         .layer(from_fn_with_state(adapter, edge::edge))
         .layer(PropagateRequestIdLayer::x_request_id())
@@ -112,6 +107,7 @@ impl Adapter {
         note: &mut Note,
     ) -> Result<Response, Fault> {
         edge::check_header_size(&head.headers, self.config.max_header_bytes)?;
+        edge::check_host(&head.headers)?;
         let params = Params::parse(head.uri.query())?;
         let target = Target::locate(exchange::host(head), head.uri.path(), &self.config.domains)?;
         note.target(&target);
@@ -141,6 +137,7 @@ async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
             BucketAction::ListVersions => versions::list(exchange, name).await,
             BucketAction::ListUploads => uploads::list(exchange, name).await,
             BucketAction::DeleteObjects => delete::delete_objects(exchange, name).await,
+            BucketAction::PostForm => form::post(exchange, name).await,
             BucketAction::Stub(stub) => bucket::stub(exchange, name, stub).await,
         },
         Route::Object(action, name, key) => match action {
@@ -166,7 +163,6 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::s3::CorsPolicy;
     use crate::s3::testing::{Stage, ordinary};
     use crate::storage::{BucketName, Credentials, ObjectKey};
 
@@ -201,67 +197,6 @@ mod tests {
             answer.header("x-amz-request-id")
         );
         assert!(!answer.text().contains("a defect"));
-    }
-
-    #[tokio::test]
-    async fn preflights_are_answered_without_asking_anyone() {
-        let stage = Stage::new();
-        let headers = [
-            ("origin", "https://app.example"),
-            ("access-control-request-method", "PUT"),
-            ("access-control-request-headers", "authorization,x-amz-date"),
-        ];
-        let answer = stage.ask("OPTIONS /b/k", &headers).await;
-        assert_eq!((answer.status.as_u16(), stage.call_count()), (200, 0));
-        assert_eq!(answer.header("access-control-allow-origin"), "*");
-        assert_eq!(
-            answer.header("access-control-allow-headers"),
-            "authorization,x-amz-date"
-        );
-        assert!(
-            answer
-                .header("access-control-allow-methods")
-                .contains("PUT")
-        );
-        assert_eq!(answer.header("access-control-allow-credentials"), "");
-    }
-
-    #[tokio::test]
-    async fn answers_and_errors_may_be_read_by_every_page() {
-        for stage in [Stage::new(), Stage::failing(StorageError::Overloaded)] {
-            let answer = stage
-                .ask("GET /b/k", &[("origin", "https://app.example")])
-                .await;
-            assert_eq!(answer.header("access-control-allow-origin"), "*");
-            assert!(
-                answer
-                    .header("access-control-expose-headers")
-                    .contains("etag")
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn cors_can_be_narrowed_and_switched_off() {
-        let allowed = async |cors| {
-            let config = S3Config {
-                cors,
-                ..S3Config::default()
-            };
-            let stage = Stage::configured(config, |operation| Ok(ordinary(operation)));
-            let answer = stage
-                .ask("GET /b/k", &[("origin", "https://app.example")])
-                .await;
-            answer.header("access-control-allow-origin").to_owned()
-        };
-        let origin = HeaderValue::from_static("https://app.example");
-        assert_eq!(
-            allowed(CorsPolicy::Origins(vec![origin])).await,
-            "https://app.example"
-        );
-        let other = HeaderValue::from_static("https://other.example");
-        assert_eq!(allowed(CorsPolicy::Origins(vec![other])).await, "");
-        assert_eq!(allowed(CorsPolicy::Off).await, "");
     }
 
     #[tokio::test]

@@ -196,8 +196,15 @@ pub(super) async fn stub(
     bucket: BucketName,
     stub: Stub,
 ) -> Result<Response, Fault> {
-    let found = exchange.caller.call(HeadBucket { bucket }).await?;
-    stub.answer(found.info.visibility)
+    let config = exchange.config;
+    let operation = HeadBucket {
+        bucket: bucket.clone(),
+    };
+    let found = exchange.caller.call(operation).await?;
+    match config.cors.document(&bucket) {
+        Some(rules) if stub == Stub::Cors => Ok(rules.into_response()),
+        _ => stub.answer(found.info.visibility),
+    }
 }
 
 /// `GET /bucket/key?acl` and its like

@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use crate::s3::cors::CorsRules;
 
 /// Settings of the S3 adapter.
 #[derive(Debug, Clone)]
 pub struct S3Config {
     /// Domains under which `<bucket>.<domain>` names a bucket; a port is ignored. Empty: path-style only.
     pub domains: Vec<String>,
-    /// The region that is reported. Any region is accepted.
+    /// The region that is reported.
     pub region: String,
+    /// Whether signatures must be for that region. Otherwise any is accepted.
+    pub requires_region: bool,
     /// Whether objects keep checksums, so that one is computed where the client sends none.
     pub keeps_checksums: bool,
     /// Peers whose `X-Forwarded-*` headers are believed.
@@ -22,7 +24,7 @@ pub struct S3Config {
     /// here: the stack cannot tell reading a bucket's settings from looking it up.
     pub lets_strangers_read: bool,
     /// Which web pages may read answers.
-    pub cors: CorsPolicy,
+    pub cors: CorsRules,
     /// The longest header section, names and values together, in bytes.
     pub max_header_bytes: usize,
     /// How long a client may take to send an XML document.
@@ -38,10 +40,11 @@ impl Default for S3Config {
         Self {
             domains: Vec::new(),
             region: "us-east-1".into(),
+            requires_region: false,
             keeps_checksums: false,
             trusted_proxies: TrustedProxies::none(),
             lets_strangers_read: false,
-            cors: CorsPolicy::AnyOrigin,
+            cors: CorsRules::open_to(["*".to_owned()]),
             // 2 KiB of user metadata, a session token, a long policy: AWS allows 8 KiB, proxies add their own.
             max_header_bytes: 32 * 1024,
             document_timeout: Duration::from_secs(30),
@@ -82,17 +85,6 @@ impl fmt::Debug for TrustedProxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TrustedProxies(…)")
     }
-}
-
-/// Which web pages may read answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CorsPolicy {
-    /// None: no CORS header is sent, and preflights are not answered.
-    Off,
-    /// Pages of every origin, without credentials.
-    AnyOrigin,
-    /// Pages of these origins.
-    Origins(Vec<HeaderValue>),
 }
 
 /// Limits of the S3 listener.

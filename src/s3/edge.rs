@@ -155,6 +155,18 @@ pub(super) fn check_header_size(headers: &HeaderMap, limit_bytes: usize) -> Resu
     Ok(())
 }
 
+/// Refuses a request with two hosts: which of them was signed, and which names the bucket, would be a guess (RFC 9112 §3.2).
+///
+/// Errors: InvalidRequest.
+pub(super) fn check_host(headers: &HeaderMap) -> Result<(), Fault> {
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(Fault::invalid_request(
+            "The request has more than one Host header.",
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;

@@ -38,6 +38,9 @@ impl From<StorageError> for Fault {
                 .with("PartNumber", part_number.to_string())
                 .with("ProposedSize", size.to_string())
                 .with("MinSizeAllowed", minimum.to_string()),
+            E::BodyTooSmall { size, minimum } => fault
+                .with("ProposedSize", size.to_string())
+                .with("MinSizeAllowed", minimum.to_string()),
             E::EntityTooLarge { limit_bytes } => {
                 fault.with("MaxSizeAllowed", limit_bytes.to_string())
             }
@@ -50,6 +53,15 @@ impl From<StorageError> for Fault {
             E::HeadersNotSigned { headers } => fault.with("HeadersNotSigned", headers),
             E::InvalidAccessKeyId { access_key_id } => fault.with("AWSAccessKeyId", access_key_id),
             E::SignatureDoesNotMatch(mismatch) => with_mismatch(fault, &mismatch),
+            E::WrongRegion { expected, .. } => fault.with("Region", expected),
+            E::RequestExpired {
+                expires_secs,
+                expired_at,
+                server_time,
+            } => fault
+                .with("X-Amz-Expires", expires_secs.to_string())
+                .with("Expires", expired_at)
+                .with("ServerTime", server_time),
             E::RequestTimeTooSkewed {
                 request_time,
                 server_time,
@@ -129,7 +141,7 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
             "InvalidPartOrder",
             "The list of parts was not in ascending order. Parts must be ordered by part number.",
         ),
-        E::EntityTooSmall { .. } => (
+        E::EntityTooSmall { .. } | E::BodyTooSmall { .. } => (
             S::BAD_REQUEST,
             "EntityTooSmall",
             "Your proposed upload is smaller than the minimum allowed size.",
@@ -206,6 +218,11 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
         E::MalformedAuthorization {
             reason,
             is_query: false,
+        }
+        | E::WrongRegion {
+            reason,
+            is_query: false,
+            ..
         } => {
             return (
                 S::BAD_REQUEST,
@@ -216,6 +233,11 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
         E::MalformedAuthorization {
             reason,
             is_query: true,
+        }
+        | E::WrongRegion {
+            reason,
+            is_query: true,
+            ..
         } => {
             return (
                 S::BAD_REQUEST,
@@ -223,6 +245,7 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
                 reason.clone(),
             );
         }
+        E::RequestExpired { .. } => (S::FORBIDDEN, "AccessDenied", "Request has expired"),
         E::RequestTimeTooSkewed { .. } => (
             S::FORBIDDEN,
             "RequestTimeTooSkewed",
@@ -353,6 +376,10 @@ mod tests {
                 minimum: 5,
             },
             E::EntityTooLarge { limit_bytes: 9 },
+            E::BodyTooSmall {
+                size: 3,
+                minimum: 5,
+            },
             E::InvalidRange { size: 10 },
             E::BadDigest,
             E::ChecksumMismatch {
@@ -392,6 +419,16 @@ mod tests {
             E::MalformedAuthorization {
                 reason: "Bad query.".into(),
                 is_query: true,
+            },
+            E::WrongRegion {
+                reason: "Bad region.".into(),
+                is_query: false,
+                expected: "us-east-1".into(),
+            },
+            E::RequestExpired {
+                expires_secs: 60,
+                expired_at: "e".into(),
+                server_time: "s".into(),
             },
             E::RequestTimeTooSkewed {
                 request_time: "r".into(),

@@ -55,6 +55,14 @@ impl Caller {
         Arc::clone(&self.context.request_id)
     }
 
+    /// Replaces what the request's head claims by what its body does: a form is signed in its fields.
+    pub(super) fn claiming(self, credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            ..self
+        }
+    }
+
     /// Sends one operation through the stack.
     pub(super) async fn call<O: Operation>(self, operation: O) -> Result<O::Output, Fault> {
         self.gateway
@@ -83,6 +91,7 @@ impl Exchange {
             .trusted_proxies
             .include(connected_peer(&head.extensions));
         let options = ClaimOptions {
+            region: config.requires_region.then_some(config.region.as_str()),
             trusts_forwarded_host: is_trusted,
             repairs_accept_encoding: is_trusted,
         };

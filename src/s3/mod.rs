@@ -5,7 +5,7 @@
 //!
 //! The life of a request: [`server`](serve) accepts the connection → `edge` gives it an id → `adapter` finds the operation
 //! (`target`, `params`, `route`) and reads the claim (`exchange`) → a handler (`object`, `attributes`, `copy`, `delete`, `multipart`,
-//! `part_copy`, `uploads`, `bucket`, `list`, `versions`, `stub`) builds the operation, calls the stack, and writes the answer → `edge` renders refusals
+//! `form`, `part_copy`, `uploads`, `bucket`, `list`, `versions`, `stub`) builds the operation, calls the stack, and writes the answer → `edge` renders refusals
 //! (`fault`) and writes the access line.
 //!
 //! | file | holds |
@@ -13,7 +13,7 @@
 //! | `target`, `params`, `route` | host, path, method, and query → one operation on a checked resource |
 //! | `exchange`, `body` | a request that was read but not judged; its body, lent to the stack |
 //! | `metadata`, `condition`, `integrity`, `checksum`, `unsupported`, `header` | headers, by subject |
-//! | `object`, `attributes`, `copy`, `delete`, `multipart`, `part_copy`, `uploads`, `bucket`, `list`, `versions`, `stub` | the handlers |
+//! | `object`, `attributes`, `copy`, `delete`, `multipart`, `form`, `part_copy`, `uploads`, `bucket`, `list`, `versions`, `stub` | the handlers |
 //! | `encoding` | how listings write keys |
 //! | `commit` | answers that keep the connection alive |
 //! | `xml`, `xml_reader` | documents out, documents in |
@@ -37,6 +37,7 @@ mod encoding;
 mod error;
 mod exchange;
 mod fault;
+mod form;
 mod handshake;
 mod header;
 mod integrity;
@@ -59,6 +60,7 @@ mod xml;
 mod xml_reader;
 
 pub use adapter::router;
-pub use config::{CorsPolicy, S3Config, ServerLimits, TrustedProxies};
+pub use config::{S3Config, ServerLimits, TrustedProxies};
+pub use cors::{CorsRule, CorsRules};
 pub use handshake::ALPN_PROTOCOLS;
 pub use server::serve;

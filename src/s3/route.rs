@@ -34,6 +34,7 @@ pub(super) enum BucketAction {
     ListVersions,
     ListUploads,
     DeleteObjects,
+    PostForm,
     Stub(Stub),
 }
 
@@ -91,14 +92,38 @@ impl Route {
         }
     }
 
-    /// Reports whether this asks for more than the stack can tell from its operation: settings are read by looking up their
-    /// bucket or object, which strangers may do where those are public.
+    /// Reports whether this asks for more than the stack can tell from its operation: settings, attributes, and versions are
+    /// read by looking up or listing what strangers may look up and list where it is public. They are for members all the
+    /// same. Operations that the stack knows as such are its own affair.
     pub(super) fn asks_for_settings(&self) -> bool {
         match self {
-            Self::Bucket(BucketAction::Stub(_), _) | Self::Object(ObjectAction::Stub(_), ..) => {
-                true
-            }
-            Self::ListBuckets | Self::Bucket(..) | Self::Object(..) => false,
+            Self::ListBuckets => false,
+            Self::Bucket(action, _) => match action {
+                BucketAction::Stub(_) | BucketAction::ListVersions => true,
+                BucketAction::Create
+                | BucketAction::Head
+                | BucketAction::Delete
+                | BucketAction::Location
+                | BucketAction::ListObjects
+                | BucketAction::ListObjectsV2
+                | BucketAction::ListUploads
+                | BucketAction::DeleteObjects
+                | BucketAction::PostForm => false,
+            },
+            Self::Object(action, ..) => match action {
+                ObjectAction::Stub(_) | ObjectAction::Attributes => true,
+                ObjectAction::Get
+                | ObjectAction::Head
+                | ObjectAction::Put
+                | ObjectAction::Copy
+                | ObjectAction::Delete
+                | ObjectAction::CreateUpload
+                | ObjectAction::UploadPart
+                | ObjectAction::UploadPartCopy
+                | ObjectAction::CompleteUpload
+                | ObjectAction::AbortUpload
+                | ObjectAction::ListParts => false,
+            },
         }
     }
 
@@ -116,6 +141,7 @@ impl Route {
                 BucketAction::ListVersions => "ListObjectVersions",
                 BucketAction::ListUploads => "ListMultipartUploads",
                 BucketAction::DeleteObjects => "DeleteObjects",
+                BucketAction::PostForm => "PostObject",
                 BucketAction::Stub(stub) => stub.parameter(),
             },
             Self::Object(action, ..) => match action {
@@ -187,12 +213,7 @@ fn bucket_action(method: &Method, params: &Params) -> Result<BucketAction, Fault
         ("PUT", []) => BucketAction::Create,
         ("DELETE", []) => BucketAction::Delete,
         ("POST", ["delete"]) => BucketAction::DeleteObjects,
-        ("POST", []) => {
-            return Err(Fault::parameter_not_implemented(
-                method,
-                "policy form upload",
-            ));
-        }
+        ("POST", []) => BucketAction::PostForm,
         ("GET" | "HEAD", names) if are_unknown_arguments(params, names) => match *method {
             Method::HEAD => BucketAction::Head,
             _ => list_action(params)?,
@@ -360,6 +381,8 @@ mod tests {
                 "ListObjectsV2",
             ),
             ("POST /b?delete", "DeleteObjects"),
+            ("POST /b", "PostObject"),
+            ("POST /b/", "PostObject"),
             ("POST /b?delete=&x-id=DeleteObjects", "DeleteObjects"),
             ("GET /b?versioning", "versioning"),
             ("GET /b/k", "GetObject"),
@@ -428,7 +451,6 @@ mod tests {
             ("HEAD /b/k?uploadId=u", "uploadId"),
             ("GET /b?inventory&id=1", "inventory"),
             ("GET /b?something-new", "something-new"),
-            ("POST /b", "policy form upload"),
             ("POST /?Action=AssumeRole", "Action"),
         ] {
             assert_eq!(choose(line), Err((501, name.to_owned())), "{line}");

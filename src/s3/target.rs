@@ -40,6 +40,14 @@ impl Target {
         })
     }
 
+    /// Returns the bucket as it was written, if the request names one.
+    pub(super) fn bucket(&self) -> Option<&str> {
+        match self {
+            Self::Service => None,
+            Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
+        }
+    }
+
     /// Returns S3's name for the kind of resource.
     pub(super) fn kind(&self) -> &'static str {
         match self {

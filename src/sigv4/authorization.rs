@@ -57,6 +57,28 @@ impl Authorization {
         ))
     }
 
+    /// Requires that the credential is for this region.
+    ///
+    /// Errors: [`Malformed::Region`], which names it.
+    pub(crate) fn check_region(&self, expected: &str, is_query: bool) -> Result<(), Malformed> {
+        let region = &self.scope.region;
+        if region == expected {
+            return Ok(());
+        }
+        let reason = format!("the region '{region}' is wrong; expecting '{expected}'");
+        let reason = if is_query {
+            format!("Error parsing the X-Amz-Credential parameter; {reason}")
+        } else {
+            format!("The authorization header is malformed; {reason}")
+        };
+        let expected = expected.to_owned();
+        Err(Malformed::Region {
+            reason,
+            is_query,
+            expected,
+        })
+    }
+
     /// Parses the Authorization header's value.
     ///
     /// The components come in any order, separated by `,` with or without blanks; their names are case-sensitive.

@@ -29,7 +29,7 @@ pub(crate) fn candidates(
     head: &http::request::Parts,
     signed_headers: &[String],
     payload_hash: &str,
-    options: ClaimOptions,
+    options: ClaimOptions<'_>,
 ) -> Result<Vec<String>, Malformed> {
     let request = Received {
         head,
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(header_value(&headers, "x-amz-meta-none"), "");
     }
 
-    fn hosts_of(head: http::request::Builder, options: ClaimOptions) -> Vec<String> {
+    fn hosts_of(head: http::request::Builder, options: ClaimOptions<'_>) -> Vec<String> {
         let (head, ()) = head.body(()).unwrap().into_parts();
         let signed = ["accept-encoding".to_owned(), "host".to_owned()];
         let candidates = candidates(&head, &signed, "UNSIGNED-PAYLOAD", options).unwrap();
@@ -363,6 +363,7 @@ mod tests {
                 .header("x-forwarded-host", "f")
         };
         let all = ClaimOptions {
+            region: None,
             trusts_forwarded_host: true,
             repairs_accept_encoding: true,
         };

@@ -20,9 +20,12 @@ pub enum Claim {
     Signed(Box<Evidence>),
 }
 
-/// How far [`claim`] goes to repair what happened to a request after it was signed. By default, not at all.
+/// What [`claim`] requires, and how far it goes to repair what happened to a request after it was signed. By default,
+/// nothing, and not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ClaimOptions {
+pub struct ClaimOptions<'a> {
+    /// The region that a signature must be for; `None` for any.
+    pub region: Option<&'a str>,
     /// Tries X-Forwarded-Host (and X-Forwarded-Port) after the received host. Only for peers that are trusted proxies.
     pub trusts_forwarded_host: bool,
     /// Tries `identity` and `gzip` where Accept-Encoding is signed: Google's load balancer and Cloudflare rewrite it.
@@ -35,14 +38,17 @@ pub struct ClaimOptions {
 ///
 /// Errors: [`Malformed`], with AWS's own texts, for two claims at once, for retired signature versions, and for signatures
 /// that cannot be judged. A signature that is only wrong is no error here.
-pub fn claim(head: &Parts, options: ClaimOptions) -> Result<Claim, Malformed> {
+pub fn claim(head: &Parts, options: ClaimOptions<'_>) -> Result<Claim, Malformed> {
     let query = Query::parse(head.uri.query().unwrap_or(""));
     let (is_presigned, is_presigned_v2) = (query.is_presigned(), query.is_presigned_v2());
     let authorizations = head.headers.get_all(http::header::AUTHORIZATION);
     let mechanisms =
         authorizations.iter().count() + usize::from(is_presigned) + usize::from(is_presigned_v2);
     match mechanisms {
-        0 => Ok(Claim::Anonymous),
+        0 => {
+            check_unsigned_payload(&head.headers)?;
+            Ok(Claim::Anonymous)
+        }
         1 if is_presigned_v2 => Err(Malformed::unsupported_mechanism()),
         1 if is_presigned => signed_in_query(head, &query)?.into_claim(head, options),
         1 => signed_in_header(head)?.into_claim(head, options),
@@ -52,6 +58,19 @@ pub fn claim(head: &Parts, options: ClaimOptions) -> Result<Claim, Malformed> {
                      parameter or the Authorization header should be specified"
                 .into(),
         }),
+    }
+}
+
+/// Requires that a request without a signature does not claim that its payload has one.
+fn check_unsigned_payload(headers: &HeaderMap) -> Result<(), Malformed> {
+    let payload_hash = content_sha256_header(headers)?;
+    match payload_hash.map(ContentSha256::parse).transpose()? {
+        None | Some(ContentSha256::Unsigned | ContentSha256::UnsignedChunksWithTrailer) => Ok(()),
+        Some(_) => Err(Malformed::Request(
+            "Anonymous requests don't support this x-amz-content-sha256 value. Please use UNSIGNED-PAYLOAD or \
+             STREAMING-UNSIGNED-PAYLOAD-TRAILER."
+                .into(),
+        )),
     }
 }
 
@@ -86,7 +105,11 @@ pub(crate) struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    fn into_claim(self, head: &Parts, options: ClaimOptions) -> Result<Claim, Malformed> {
+    fn into_claim(self, head: &Parts, options: ClaimOptions<'_>) -> Result<Claim, Malformed> {
+        if let Some(expected) = options.region {
+            let is_query = self.kind != SignatureKind::Header;
+            self.authorization.check_region(expected, is_query)?;
+        }
         let signed_headers = &self.authorization.signed_headers;
         // Clients with an empty AWS_SESSION_TOKEN send an empty token.
         let session_token = self.session_token.filter(|token| !token.is_empty());

@@ -17,7 +17,7 @@ pub struct Evidence {
     /// The time that was signed (`X-Amz-Date`, or `Date`).
     pub signed_at: OffsetDateTime,
     /// Canonical requests to try in order; the first is what was received, others repair what clients and trusted proxies
-    /// are known to change. Never empty, never more than eight.
+    /// are known to change. Never empty, never more than eight. For a form, the policy, which is the string to sign itself.
     pub canonical_requests: Vec<String>,
     /// The signature as the client sent it; 64 lower-case hex digits if it is any good.
     pub signature: String,
@@ -36,15 +36,24 @@ impl Evidence {
     pub fn verify(&self, key: &SigningKey) -> Result<(), Mismatch> {
         let mut first = None;
         for canonical_request in &self.canonical_requests {
-            let string_to_sign = string_to_sign(self.signed_at, &self.scope, canonical_request);
+            let string_to_sign = match self.kind {
+                SignatureKind::Form { .. } => canonical_request.clone(),
+                SignatureKind::Header | SignatureKind::Query { .. } => {
+                    string_to_sign(self.signed_at, &self.scope, canonical_request)
+                }
+            };
             if key.verifies(&string_to_sign, &self.signature) {
                 return Ok(());
             }
             first.get_or_insert(string_to_sign);
         }
+        let canonical_request = match self.kind {
+            SignatureKind::Form { .. } => None,
+            SignatureKind::Header | SignatureKind::Query { .. } => self.canonical_requests.first(),
+        };
         Err(Mismatch {
             string_to_sign: first.unwrap_or_default(),
-            canonical_request: self.canonical_requests.first().cloned().unwrap_or_default(),
+            canonical_request: canonical_request.cloned().unwrap_or_default(),
         })
     }
 }
@@ -54,7 +63,7 @@ impl Evidence {
 pub struct Mismatch {
     /// The string to sign.
     pub string_to_sign: String,
-    /// The canonical request; empty for chunks and trailers, which have none.
+    /// The canonical request; empty for chunks, trailers, and forms, which have none.
     pub canonical_request: String,
 }
 
@@ -67,6 +76,11 @@ pub enum SignatureKind {
     Query {
         /// `X-Amz-Expires`, 0 to 604,800.
         expires_secs: u32,
+    },
+    /// In the fields of a browser's form, valid until its policy ends.
+    Form {
+        /// The policy's `expiration`.
+        expires_at: OffsetDateTime,
     },
 }
 

@@ -12,6 +12,17 @@ pub enum Malformed {
     /// `AuthorizationQueryParametersError`, 400.
     #[error("{0}")]
     Query(String),
+    /// `AuthorizationHeaderMalformed` or `AuthorizationQueryParametersError`, 400, with the region that is required: SDKs sign
+    /// again for that.
+    #[error("{reason}")]
+    Region {
+        /// What is wrong, as a sentence.
+        reason: String,
+        /// Whether the signature was in the query.
+        is_query: bool,
+        /// The region that is required.
+        expected: String,
+    },
     /// `InvalidArgument`, 400.
     #[error("{reason}")]
     Argument {

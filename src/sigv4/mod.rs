@@ -9,6 +9,7 @@
 //! | [`claim`](mod@claim) | a request's head → who it claims to be |
 //! | `authorization` | the parts of a signature, from the header or from the query of a presigned URL |
 //! | `presigned` | the claim of a presigned URL |
+//! | `form` | the claim of a browser's form |
 //! | `canonical` | the canonical request, and the few repaired versions of it that are tried |
 //! | `timestamp` | the date formats of SigV4 |
 //! | [`evidence`] | what a signed request proves, once the secret is known |
@@ -25,6 +26,7 @@ pub mod chunked;
 pub mod claim;
 pub mod document;
 pub mod evidence;
+mod form;
 pub mod key;
 pub mod malformed;
 mod presigned;
@@ -34,5 +36,6 @@ pub use chunked::{ChunkDecoder, ChunkError, ChunkSigner, Trailer};
 pub use claim::{Claim, ClaimOptions, claim};
 pub use document::verify_document;
 pub use evidence::{ContentSha256, Evidence, Mismatch, Scope, SignatureKind};
+pub use form::claim_form;
 pub use key::SigningKey;
 pub use malformed::Malformed;

@@ -107,6 +107,14 @@ pub enum StorageError {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// The body is smaller than what its form allows.
+    #[error("body of {size} bytes is less than the minimum of {minimum}")]
+    BodyTooSmall {
+        /// Its size in bytes.
+        size: u64,
+        /// The least size allowed, in bytes.
+        minimum: u64,
+    },
     /// The range does not overlap the object.
     #[error("range is not satisfiable for {size} bytes")]
     InvalidRange {
@@ -182,6 +190,26 @@ pub enum StorageError {
         reason: String,
         /// Whether it came as query parameters.
         is_query: bool,
+    },
+    /// The signature is for another region than the one that is required.
+    #[error("signature is for another region than `{expected}`")]
+    WrongRegion {
+        /// What is wrong with it: a whole sentence for the client.
+        reason: String,
+        /// Whether it came as query parameters.
+        is_query: bool,
+        /// The region that is required.
+        expected: String,
+    },
+    /// A presigned URL is used after its time.
+    #[error("request has expired")]
+    RequestExpired {
+        /// How long it counted, in seconds.
+        expires_secs: u32,
+        /// When it ended, ISO 8601.
+        expired_at: String,
+        /// Our time, ISO 8601.
+        server_time: String,
     },
     /// The request's time differs from ours by more than 15 minutes.
     #[error("request time is too skewed")]
@@ -327,6 +355,7 @@ impl StorageError {
             Self::InvalidPartOrder => "invalid_part_order",
             Self::EntityTooSmall { .. } => "entity_too_small",
             Self::EntityTooLarge { .. } => "entity_too_large",
+            Self::BodyTooSmall { .. } => "body_too_small",
             Self::InvalidRange { .. } => "invalid_range",
             Self::BadDigest => "bad_digest",
             Self::ChecksumMismatch { .. } => "checksum_mismatch",
@@ -342,6 +371,8 @@ impl StorageError {
             Self::InvalidAccessKeyId { .. } => "invalid_access_key_id",
             Self::SignatureDoesNotMatch(_) => "signature_does_not_match",
             Self::MalformedAuthorization { .. } => "malformed_authorization",
+            Self::WrongRegion { .. } => "wrong_region",
+            Self::RequestExpired { .. } => "request_expired",
             Self::RequestTimeTooSkewed { .. } => "request_time_too_skewed",
             Self::InvalidToken => "invalid_token",
             Self::PreconditionFailed { .. } => "precondition_failed",
@@ -368,6 +399,15 @@ impl From<Malformed> for StorageError {
             Malformed::Query(reason) => Self::MalformedAuthorization {
                 reason,
                 is_query: true,
+            },
+            Malformed::Region {
+                reason,
+                is_query,
+                expected,
+            } => Self::WrongRegion {
+                reason,
+                is_query,
+                expected,
             },
             Malformed::Argument { name, reason } => Self::InvalidArgument { name, reason },
             Malformed::Request(reason) => Self::InvalidRequest { reason },

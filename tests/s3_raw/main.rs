@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod address;
+mod form;
+mod hostile;
+mod mutation;
 mod payload;
 mod refusal;
+mod signature;
 mod stand;
 mod wire;

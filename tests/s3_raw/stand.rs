@@ -84,6 +84,7 @@ impl Stand {
             retry: RetryLimits::default(),
         };
         let gateway = Gateway::new(storage_stack(settings, provider));
+        let strict_region = config.requires_region.then(|| config.region.clone());
         let router = s3::router(gateway, config, metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -101,11 +102,11 @@ impl Stand {
             _hub: hub,
             _dir: dir,
         };
-        let made = Request::new("PUT", "/bucket")
-            .body("")
-            .signed(&stand)
-            .send(&stand)
-            .await;
+        let mut make = Request::new("PUT", "/bucket").body("");
+        if let Some(region) = strict_region {
+            make = make.region(&region);
+        }
+        let made = make.signed(&stand).send(&stand).await;
         assert_eq!(made.status, 200, "{}", made.text());
         stand
     }

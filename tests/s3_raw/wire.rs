@@ -27,6 +27,7 @@ pub(crate) struct Request {
     /// The value of `x-amz-content-sha256`.
     payload_hash: String,
     secret: &'static str,
+    region: String,
     at: SystemTime,
     body: Vec<u8>,
 }
@@ -40,6 +41,7 @@ impl Request {
             headers: Vec::new(),
             payload_hash: "UNSIGNED-PAYLOAD".into(),
             secret: SECRET_KEY,
+            region: REGION.into(),
             at: SystemTime::now(),
             body: Vec::new(),
         }
@@ -79,6 +81,11 @@ impl Request {
 
     pub(crate) fn secret(mut self, secret: &'static str) -> Self {
         self.secret = secret;
+        self
+    }
+
+    pub(crate) fn region(mut self, region: &str) -> Self {
+        self.region = region.into();
         self
     }
 
@@ -123,7 +130,7 @@ impl Request {
                 .into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
-            .region(REGION)
+            .region(self.region.as_str())
             .name("s3")
             .time(self.at)
             .settings(settings)
@@ -192,18 +199,9 @@ impl Signed {
 
     /// Frames chunks with their signatures, which begin with the request's own, and puts them into the body.
     pub(crate) fn with_signed_chunks(mut self, chunks: &[&[u8]]) -> Self {
-        let date = OffsetDateTime::from(self.at);
-        let stamp = date
-            .format(format_description!(
-                "[year][month][day]T[hour][minute][second]Z"
-            ))
-            .unwrap();
+        let stamp = stamp(self.at);
         let scope = format!("{}/{REGION}/s3/aws4_request", &stamp[..8]);
-        let key = scope
-            .split('/')
-            .fold(format!("AWS4{SECRET_KEY}").into_bytes(), |key, part| {
-                hmac(&key, part)
-            });
+        let key = signing_key(&scope);
         let empty = hex::encode(Sha256::digest(b""));
         let mut previous = self.signature.clone();
         self.body.clear();
@@ -229,6 +227,27 @@ pub(crate) fn framed_length(chunks: &[&[u8]]) -> usize {
     chunks
         .map(|len| format!("{len:x}").len() + overhead + len)
         .sum()
+}
+
+/// Returns the signature of a text, for the scope of this moment, and that scope.
+pub(crate) fn signature_of(text: &str, stamp: &str) -> (String, String) {
+    let scope = format!("{}/{REGION}/s3/aws4_request", &stamp[..8]);
+    let key = signing_key(&scope);
+    (hex::encode(hmac(&key, text)), scope)
+}
+
+fn signing_key(scope: &str) -> Vec<u8> {
+    let secret = format!("AWS4{SECRET_KEY}").into_bytes();
+    scope.split('/').fold(secret, |key, part| hmac(&key, part))
+}
+
+/// Returns a moment as signatures have it.
+pub(crate) fn stamp(at: SystemTime) -> String {
+    OffsetDateTime::from(at)
+        .format(format_description!(
+            "[year][month][day]T[hour][minute][second]Z"
+        ))
+        .unwrap()
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {

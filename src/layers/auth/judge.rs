@@ -133,12 +133,18 @@ fn check_time(evidence: &Evidence, now: OffsetDateTime) -> Result<(), Denial> {
             StorageError::denied("Request is not valid yet"),
         )),
         SignatureKind::Query { expires_secs } if age > Duration::seconds(expires_secs.into()) => {
-            Err(denied(
-                AuthFailure::Expired,
-                StorageError::denied("Request has expired"),
-            ))
+            let error = StorageError::RequestExpired {
+                expires_secs,
+                expired_at: iso(evidence.signed_at + Duration::seconds(expires_secs.into())),
+                server_time: iso(now),
+            };
+            Err(denied(AuthFailure::Expired, error))
         }
-        SignatureKind::Header | SignatureKind::Query { .. } => Ok(()),
+        SignatureKind::Form { expires_at } if now > expires_at => Err(denied(
+            AuthFailure::Expired,
+            StorageError::denied("Invalid according to Policy: Policy expired."),
+        )),
+        SignatureKind::Header | SignatureKind::Query { .. } | SignatureKind::Form { .. } => Ok(()),
     }
 }
 

@@ -374,7 +374,7 @@ async fn a_denied_request_reaches_no_inner_service_and_its_body_is_not_polled() 
         ),
         (
             get(&presigned(NOW - minutes(2)), "/b/k"),
-            "access_denied",
+            "request_expired",
             "expired",
         ),
         (
