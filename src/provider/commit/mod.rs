@@ -274,4 +274,6 @@ impl fmt::Debug for Committer {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

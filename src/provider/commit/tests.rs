@@ -45,6 +45,11 @@ fn nothing_there() -> Reply {
 
 async fn committer(replies: Vec<Reply>) -> (Committer, FakeHub) {
     let (hub, fake) = FakeHub::start(replies).await;
+    (impatient(hub), fake)
+}
+
+/// A committer that sends failed lines again almost at once.
+pub(super) fn impatient(hub: HubClient) -> Committer {
     let mut committer = Committer::new(
         hub,
         Metrics::new(),
@@ -53,7 +58,7 @@ async fn committer(replies: Vec<Reply>) -> (Committer, FakeHub) {
     );
     let shared = Arc::get_mut(&mut committer.0).unwrap();
     shared.resend_after = vec![Duration::from_millis(1), Duration::from_millis(1)];
-    (committer, fake)
+    committer
 }
 
 fn batches(fake: &FakeHub) -> Vec<usize> {
@@ -207,7 +212,7 @@ async fn a_barrier_waits_for_commits_and_keeps_new_ones_out() {
 // === conditions ===
 
 /// Distinct content for each digit.
-fn content(digit: char) -> ContentHash {
+pub(super) fn content(digit: char) -> ContentHash {
     digit.to_string().repeat(64).parse().unwrap()
 }
 
@@ -220,14 +225,14 @@ fn line(path: &str, hash: ContentHash) -> BatchLine {
     }
 }
 
-fn if_absent() -> WriteConditions {
+pub(super) fn if_absent() -> WriteConditions {
     WriteConditions {
         if_none_match: Some(EtagMatch::Any),
         ..WriteConditions::default()
     }
 }
 
-fn if_match(hash: ContentHash) -> WriteConditions {
+pub(super) fn if_match(hash: ContentHash) -> WriteConditions {
     WriteConditions {
         if_match: Some(EtagMatch::parse(&hash.etag())),
         ..WriteConditions::default()
@@ -273,7 +278,7 @@ fn outcome(verdict: Result<(), StorageError>) -> &'static str {
 }
 
 /// Commits all at once, in this order, and returns what becomes of each.
-async fn race(committer: &Committer, changes: Vec<Change>) -> Vec<&'static str> {
+pub(super) async fn race(committer: &Committer, changes: Vec<Change>) -> Vec<&'static str> {
     let (token, bucket) = (token(), bucket());
     let commits = changes
         .into_iter()

@@ -67,19 +67,7 @@ impl FakeHub {
             asked: Arc::default(),
         };
         let router = Router::new().fallback(answer).with_state(fake.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let config = HubConfig {
-            endpoint: endpoint.parse().unwrap(),
-            http: HttpConfig {
-                min_backoff: Duration::from_millis(1),
-                max_backoff: Duration::from_millis(2),
-                uses_env_proxy: false,
-                ..HttpConfig::default()
-            },
-        };
-        (HubClient::new(config, Metrics::new()).unwrap(), fake)
+        (client_of(router).await, fake)
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -89,6 +77,23 @@ impl FakeHub {
     pub(crate) fn lines(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.line).collect()
     }
+}
+
+/// Serves a Hub, and returns a client of it that does not wait long.
+pub(crate) async fn client_of(router: Router) -> HubClient {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let config = HubConfig {
+        endpoint: endpoint.parse().unwrap(),
+        http: HttpConfig {
+            min_backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(2),
+            uses_env_proxy: false,
+            ..HttpConfig::default()
+        },
+    };
+    HubClient::new(config, Metrics::new()).unwrap()
 }
 
 async fn answer(
