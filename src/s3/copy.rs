@@ -74,7 +74,8 @@ pub(super) fn source(headers: &HeaderMap) -> Result<(BucketName, ObjectKey), Fau
     if version.is_some_and(|version| version != "null") {
         return refuse("Invalid version id specified");
     }
-    let decoded = decode(path, Plus::IsPlus)?;
+    // S3 reads this header as a form: clients that mean a plus escape it, and some write a blank as one.
+    let decoded = decode(path, Plus::IsSpace)?;
     let decoded = decoded.strip_prefix('/').unwrap_or(&decoded);
     match decoded.split_once('/') {
         Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
@@ -113,7 +114,8 @@ mod tests {
         };
         assert_eq!(read("/b/d/k"), Ok("b d/k".into()));
         assert_eq!(read("b/k"), Ok("b k".into()));
-        assert_eq!(read("b/a%20b+c%3Fd%252F"), Ok("b a b+c?d%2F".into()));
+        assert_eq!(read("b/a%20b%2Bc%3Fd%252F"), Ok("b a b+c?d%2F".into()));
+        assert_eq!(read("b/a+b%2Bc"), Ok("b a b+c".into()));
         assert_eq!(read("%2Fb%2Fk?versionId=null"), Ok("b k".into()));
         for refused in [
             "b",
