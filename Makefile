@@ -8,10 +8,10 @@ SUITES := fmt clippy doc unit clients deny
 # A suite that cannot run here says why and exits with this code; `make test` reports it as skipped.
 SKIPPED := 77
 
-.PHONY: help run build test bench clean $(SUITES)
+.PHONY: help run build test bench e2e clean $(SUITES)
 
 help: ## Show the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
 run: build ## Build with optimisations and serve; without HF_TOKEN, over the development Hub.
 	@exec target/release/hugbucket
@@ -42,13 +42,22 @@ doc: ## Suite: documentation; a broken link fails.
 unit: ## Suite: Rust tests: units, architecture, contracts, interoperability.
 	$(CARGO) test --locked --no-fail-fast
 
-clients: ## Suite: real S3 and Hugging Face clients against the binary.
+clients: ## Suite: real S3 and Hugging Face clients against the binary; the README's table agrees.
 	@# Built as for the Rust tests, whose artefacts are then shared.
 	@$(CARGO) test --quiet --locked --no-run --test process
-	@python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet --requirement tests/clients/requirements.txt || { \
+	@tests/clients/install $(VENV) || { \
 		echo "SKIP: the Python clients cannot be installed"; exit $(SKIPPED); \
 	}
-	$(VENV)/bin/pytest tests/clients
+	@rm -f target/clients.json
+	$(VENV)/bin/pytest tests/clients -m "not e2e"
+	$(VENV)/bin/python tests/clients/table.py
+
+e2e: ## The rest of the clients' table: what is compiled with Go, and what takes minutes. About 10 minutes on 2 cores.
+	@$(CARGO) test --quiet --locked --no-run --test process
+	@tests/clients/install $(VENV)
+	@cd tests/clients/drivers/go && nice go build -o $(CURDIR)/target/go-worker . || echo "SKIP: the clients of Go cannot be compiled"
+	HUGBUCKET_GO_WORKER=$(CURDIR)/target/go-worker $(VENV)/bin/pytest tests/clients -m e2e
+	$(VENV)/bin/python tests/clients/table.py
 
 deny: ## Suite: licences, sources, and duplicates of dependencies; known vulnerabilities where the network allows it.
 	@command -v cargo-deny >/dev/null || { \

@@ -15,9 +15,14 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from urllib.request import urlopen
 
 import boto3
 import pytest
+
+# Hooks that note the cells of the compatibility table.
+from cells import pytest_configure, pytest_runtest_makereport, pytest_sessionfinish  # noqa: F401
+from drivers import Absent
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("HUGBUCKET_BIN", ROOT / "target/debug/hugbucket"))
@@ -47,6 +52,9 @@ class Gateway:
     def __init__(self, directory, **settings):
         self.directory = Path(directory)
         self.log = self.directory / "gateway.log"
+        # DVC takes no device for a file of settings.
+        self.no_settings = self.directory / "no-settings"
+        self.no_settings.touch()
         self._settings = settings
         self.process = None
         self.start()
@@ -104,15 +112,15 @@ class Gateway:
 
     def aws_environment(self, **settings):
         """Returns the environment in which AWS tools talk to this gateway, and read nobody's configuration."""
-        return clean_environment(
-            AWS_ACCESS_KEY_ID=self.access_key,
-            AWS_SECRET_ACCESS_KEY=self.secret_key,
-            AWS_REGION="us-east-1",
-            AWS_ENDPOINT_URL=self.s3,
-            AWS_CONFIG_FILE=os.devnull,
-            AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-            **settings,
-        )
+        known = {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self.s3,
+            "AWS_CONFIG_FILE": self.no_settings,
+            "AWS_SHARED_CREDENTIALS_FILE": self.no_settings,
+        }
+        return clean_environment(**(known | settings))
 
     def hf_environment(self, **settings):
         """Returns the environment in which Hugging Face tools talk to the development Hub behind this gateway."""
@@ -173,6 +181,24 @@ def bucket(s3):
     s3.delete_bucket(Bucket=name)
 
 
+def counted(gateway, operation):
+    """Returns how many requests of an S3 operation the gateway has answered well."""
+    with urlopen(f"{gateway.admin}/metrics") as metrics:
+        lines = metrics.read().decode().splitlines()
+    labels = f'operation="{operation}",protocol="s3",status="ok"'
+    return sum(int(line.split()[-1]) for line in lines if line.startswith("hugbucket_requests_total{") and labels in line)
+
+
+@pytest.fixture
+def client(request, gateway, bucket, tmp_path, record_property):
+    """A client of the compatibility table, ready for the test's bucket; the test's `cell` says which."""
+    try:
+        record_property("version", request.param.version())
+    except Absent as absent:
+        pytest.skip(f"{request.param.name}: {absent}")
+    return request.param(gateway, bucket, tmp_path)
+
+
 @pytest.fixture(scope="session")
 def tool():
     """Returns the path of a command of the clients' environment, or of the system; skips the test without it."""
@@ -191,7 +217,7 @@ def run():
 
     def call(*command, **arguments):
         done = subprocess.run(
-            [str(part) for part in command], capture_output=True, text=True, timeout=120, **arguments
+            [str(part) for part in command], capture_output=True, text=True, timeout=300, **arguments
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -1,6 +1,12 @@
 """The aws command with its default settings."""
 
 import random
+import subprocess
+from urllib.request import urlopen
+
+import pytest
+
+from drivers import Absent, AwsCli, AwsCli2
 
 
 def test_the_commands_of_the_readme_work(gateway, tool, run, tmp_path):
@@ -46,3 +52,37 @@ def test_sync_copies_what_differs_and_nothing_twice(gateway, tool, run, bucket, 
     (source / "dir0" / "file 0.bin").unlink()
     run(aws, "s3", "sync", "--delete", source, f"s3://{bucket}/tree", env=environment)
     assert "file 0.bin" not in run(aws, "s3", "ls", "--recursive", f"s3://{bucket}/", env=environment)
+
+
+@pytest.fixture
+def presign(gateway, bucket, tmp_path):
+    """Returns a function that lets an aws command sign a URL for the object `k`."""
+
+    def sign(client, *settings):
+        try:
+            client.version()
+        except Absent as absent:
+            pytest.skip(str(absent))
+        cli = client(gateway, bucket, tmp_path)
+        for setting in settings:
+            cli.run(cli.program(), "configure", "set", *setting, AWS_CONFIG_FILE=tmp_path / "config")
+        return cli.aws("s3", "presign", cli.uri("a b+ü"), AWS_CONFIG_FILE=tmp_path / "config").decode().strip()
+
+    return sign
+
+
+SIGNATURE_4 = ("default.s3.signature_version", "s3v4")
+
+
+@pytest.mark.parametrize(("client", "settings"), [(AwsCli, [SIGNATURE_4]), (AwsCli2, [])], ids=["1", "2"])
+def test_presigned_urls_are_read_without_credentials(client, settings, presign, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="a b+ü", Body=b"data")
+    assert urlopen(presign(client, *settings)).read() == b"data"
+
+
+def test_version_1_presigns_as_before_2012_unless_told_otherwise(presign, tool):
+    """The README says how it is told: this is why it must."""
+    url = presign(AwsCli)
+    assert "AWSAccessKeyId=" in url
+    refused = subprocess.run([tool("curl"), "--silent", url], capture_output=True, text=True).stdout
+    assert "<Code>InvalidRequest</Code>" in refused and "AWS4-HMAC-SHA256" in refused
