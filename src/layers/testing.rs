@@ -229,9 +229,11 @@ fn written(operation: &AnyOperation, version: u64) -> Result<AnyOutput, StorageE
         AnyOperation::DeleteObjects(delete) => AnyOutput::DeleteObjects(ObjectsDeleted {
             verdicts: delete.deletions.iter().map(|_| Ok(())).collect(),
         }),
-        AnyOperation::CompleteUpload(_) => {
-            AnyOutput::CompleteUpload(UploadCompleted { hash, size })
-        }
+        AnyOperation::CompleteUpload(_) => AnyOutput::CompleteUpload(UploadCompleted {
+            hash,
+            size,
+            checksum: None,
+        }),
         AnyOperation::CreateBucket(_) => AnyOutput::CreateBucket(BucketCreated {}),
         AnyOperation::DeleteBucket(_) => AnyOutput::DeleteBucket(BucketDeleted {}),
         other => return Err(StorageError::internal(other.name())),

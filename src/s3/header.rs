@@ -17,6 +17,8 @@ pub(super) const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-buck
 pub(super) const XET_HASH: HeaderName = HeaderName::from_static("x-hf-xet-hash");
 pub(super) const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
 pub(super) const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
+pub(super) const CHECKSUM_ALGORITHM: HeaderName =
+    HeaderName::from_static("x-amz-checksum-algorithm");
 pub(super) const META_PREFIX: &str = "x-amz-meta-";
 
 /// ISO 8601 as S3's documents have it, in milliseconds: `1994-11-06T08:49:37.000Z`.

@@ -9,7 +9,9 @@ use md5::{Digest as _, Md5};
 
 use crate::s3::fault::Fault;
 use crate::s3::header::text;
-use crate::storage::{Checksum, ChecksumAlgorithm, Digester, ExpectedChecksum, Integrity};
+use crate::storage::{
+    Checksum, ChecksumAlgorithm, Digester, ExpectedChecksum, Integrity, ObjectChecksum,
+};
 
 const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
 
@@ -62,6 +64,38 @@ fn checksum(headers: &HeaderMap) -> Result<Option<ExpectedChecksum>, Fault> {
 }
 
 fn known_checksum(headers: &HeaderMap) -> Result<Option<Checksum>, Fault> {
+    let Some((algorithm, name, value)) = only_value(headers)? else {
+        return Ok(None);
+    };
+    parse_value(algorithm, value.as_bytes(), name.as_str()).map(Some)
+}
+
+/// Reads the checksum of an object that is about to be completed. One over the checksums of parts may say over how many:
+/// `<base64>-<count>`.
+///
+/// Errors: as [`announced`].
+pub(super) fn claimed(headers: &HeaderMap) -> Result<Option<ObjectChecksum>, Fault> {
+    let Some((algorithm, name, value)) = only_value(headers)? else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let (value, count) = match text.split_once('-') {
+        None => (text, None),
+        Some((value, count)) => (
+            value,
+            Some(count.parse().map_err(|_| invalid_value(name.as_str()))?),
+        ),
+    };
+    Ok(Some(ObjectChecksum {
+        checksum: parse_value(algorithm, value.as_bytes(), name.as_str())?,
+        part_count: count,
+    }))
+}
+
+/// Returns the one header with a checksum's value.
+fn only_value(
+    headers: &HeaderMap,
+) -> Result<Option<(ChecksumAlgorithm, &HeaderName, &HeaderValue)>, Fault> {
     let mut known = None;
     for (name, value) in headers {
         let Some(algorithm) = name.as_str().strip_prefix(CHECKSUM_PREFIX) else {
@@ -77,25 +111,30 @@ fn known_checksum(headers: &HeaderMap) -> Result<Option<Checksum>, Fault> {
         }
         let algorithm = ChecksumAlgorithm::from_name(algorithm)
             .ok_or_else(|| Fault::header_not_implemented(name.as_str()))?;
-        known = Some(parse_value(algorithm, value, name)?);
+        known = Some((algorithm, name, value));
     }
     Ok(known)
 }
 
-fn parse_value(
+/// Reads a checksum's value, which `name` says.
+///
+/// Errors: InvalidRequest.
+pub(super) fn parse_value(
     algorithm: ChecksumAlgorithm,
-    value: &HeaderValue,
-    name: &HeaderName,
+    value: &[u8],
+    name: &str,
 ) -> Result<Checksum, Fault> {
-    match BASE64.decode(value.as_bytes()) {
+    match BASE64.decode(value) {
         Ok(bytes) if bytes.len() == algorithm.len_bytes() => Ok(Checksum {
             algorithm,
             value: Arc::from(bytes),
         }),
-        _ => Err(Fault::invalid_request(format!(
-            "Value for {name} header is invalid."
-        ))),
+        _ => Err(invalid_value(name)),
     }
+}
+
+fn invalid_value(name: &str) -> Fault {
+    Fault::invalid_request(format!("Value for {name} header is invalid."))
 }
 
 fn trailer_algorithm(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, Fault> {
@@ -114,20 +153,14 @@ fn trailer_algorithm(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, F
     }
 }
 
-/// Reads what is announced about the document of a completion: Content-MD5. A checksum there is that of the whole object.
+/// Reads what is announced about the document of a completion: Content-MD5. A checksum there is [`claimed`] of the object.
 ///
-/// Errors: InvalidDigest; NotImplemented for a checksum of the object, which must not be ignored.
+/// Errors: InvalidDigest.
 pub(super) fn announced_of_completion(headers: &HeaderMap) -> Result<Integrity, Fault> {
-    let is_value = |name: &&HeaderName| {
-        name.as_str().starts_with(CHECKSUM_PREFIX) && !NOT_VALUES.contains(&name.as_str())
-    };
-    match headers.keys().find(is_value) {
-        Some(name) => Err(Fault::header_not_implemented(name.as_str())),
-        None => Ok(Integrity {
-            md5: content_md5(headers)?,
-            ..Integrity::default()
-        }),
-    }
+    Ok(Integrity {
+        md5: content_md5(headers)?,
+        ..Integrity::default()
+    })
 }
 
 /// Checks a document, which was read whole, against what was announced of it.
@@ -253,24 +286,24 @@ mod tests {
 
     #[test]
     fn a_checksum_of_a_completion_is_not_that_of_its_document() {
-        let announced = |lines| {
-            let announced = announced_of_completion(&headers(lines));
-            announced
-                .map(|integrity| integrity.md5.is_some())
-                .map_err(|fault| fault.code)
+        let lines = headers(&[
+            ("content-md5", "JfnnlDI7RTiF9RgfG2JNCw=="),
+            ("x-amz-checksum-crc32", "y/Q5Jg==-2"),
+            ("x-amz-checksum-type", "COMPOSITE"),
+        ]);
+        let announced = announced_of_completion(&lines).unwrap();
+        assert!(announced.md5.is_some() && announced.checksum.is_none());
+        let claim = |value| {
+            let claimed = claimed(&headers(&[("x-amz-checksum-crc32", value)]));
+            let text = claimed.map(|claimed| claimed.unwrap().to_string());
+            text.map_err(|fault| fault.code)
         };
-        assert_eq!(
-            announced(&[("content-md5", "JfnnlDI7RTiF9RgfG2JNCw==")]),
-            Ok(true)
-        );
-        assert_eq!(
-            announced(&[("x-amz-checksum-type", "COMPOSITE")]),
-            Ok(false)
-        );
-        assert_eq!(
-            announced(&[("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=")]),
-            Err("NotImplemented")
-        );
+        assert_eq!(claim("y/Q5Jg==-2"), Ok("crc32-cbf43926-2".into()));
+        assert_eq!(claim("y/Q5Jg=="), Ok("crc32-cbf43926".into()));
+        for odd in ["", "-2", "y/Q5Jg==-", "y/Q5Jg==-x", "y/Q5-2"] {
+            assert_eq!(claim(odd), Err("InvalidRequest"), "{odd}");
+        }
+        assert!(claimed(&headers(&[])).unwrap().is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | `exchange`, `body` | a request that was read but not judged; its body, lent to the stack |
 //! | `metadata`, `condition`, `integrity`, `checksum`, `unsupported`, `header` | headers, by subject |
 //! | `object`, `attributes`, `copy`, `delete`, `multipart`, `form`, `part_copy`, `uploads`, `bucket`, `list`, `versions`, `stub` | the handlers |
+//! | `completion` | what a completion says |
 //! | `encoding` | how listings write keys |
 //! | `commit` | answers that keep the connection alive |
 //! | `xml`, `xml_reader` | documents out, documents in |
@@ -27,6 +28,7 @@ mod body;
 mod bucket;
 mod checksum;
 mod commit;
+mod completion;
 mod condition;
 mod config;
 mod copy;

@@ -10,21 +10,14 @@ use crate::s3::header::{self as s3_header, quoted};
 use crate::s3::object::payload;
 use crate::s3::params::Params;
 use crate::s3::xml::Document;
-use crate::s3::xml_reader::Element;
-use crate::s3::{checksum, condition, integrity, metadata, unsupported};
+use crate::s3::{checksum, completion, condition, integrity, metadata, unsupported};
 use crate::storage::{
-    AbortUpload, BucketName, CompleteUpload, CreateUpload, NamedPart, ObjectKey, PartNumber,
-    UploadCompleted, UploadId, UploadPart,
+    AbortUpload, BucketName, CompleteUpload, CreateUpload, ObjectKey, PartNumber, UploadCompleted,
+    UploadId, UploadPart,
 };
 
 /// The largest part: 5 GiB. Source: AWS, "Amazon S3 multipart upload limits".
 const MAX_PART_BYTES: u64 = 5 << 30;
-
-/// The most parts of an upload. Source: as above.
-const MAX_PARTS: usize = 10_000;
-
-/// The longest completion: 10,000 parts with a SHA-256 each, indented, have about 2.5 MiB.
-const MAX_COMPLETION_BYTES: usize = 4 << 20;
 
 /// `POST /bucket/key?uploads`
 pub(super) async fn create(
@@ -35,10 +28,12 @@ pub(super) async fn create(
     condition::refuse_on_write(&exchange.headers)?;
     unsupported::refuse_on_object_write(&exchange.headers)?;
     let metadata = metadata::from_headers(&exchange.headers)?;
+    let checksum = checksum::of_upload(&exchange.headers)?;
     let operation = CreateUpload {
         bucket: bucket.clone(),
         key: key.clone(),
         metadata,
+        checksum,
     };
     let created = exchange.caller.call(operation).await?;
     let document = Document::result("InitiateMultipartUploadResult", |root| {
@@ -46,7 +41,9 @@ pub(super) async fn create(
         root.text("Key", key.as_str());
         root.text("UploadId", created.upload_id.as_str());
     });
-    Ok(document.into_response())
+    let mut response = document.into_response();
+    checksum::write_declared(checksum, response.headers_mut());
+    Ok(response)
 }
 
 /// `PUT /bucket/key?partNumber=…&uploadId=…`
@@ -61,7 +58,6 @@ pub(super) async fn upload_part(
     let upload_id = upload_id(&exchange.params)?;
     exchange.check_length(MAX_PART_BYTES)?;
     let announced = integrity::announced(&exchange.headers)?;
-    let measured = announced.measured.clone();
     let operation = UploadPart {
         bucket,
         key,
@@ -76,7 +72,7 @@ pub(super) async fn upload_part(
         header::ETAG,
         s3_header::value(&quoted(&uploaded.hash.etag())),
     );
-    if let Some(checksum) = measured.checksum() {
+    if let Some(checksum) = &uploaded.checksum {
         checksum::write_of_part(checksum, headers);
     }
     Ok(response)
@@ -93,15 +89,17 @@ pub(super) async fn complete(
     let finish = Finish::of(&exchange);
     let location = format!("{}{}", exchange.origin, exchange.path);
     let announced = integrity::announced_of_completion(&exchange.headers)?;
+    let claims = completion::claims(&exchange.headers)?;
     let (caller, document) = exchange
-        .read_document(MAX_COMPLETION_BYTES, announced)
+        .read_document(completion::MAX_BYTES, announced)
         .await?;
     let operation = CompleteUpload {
         bucket: bucket.clone(),
         key: key.clone(),
         upload_id,
         conditions,
-        parts: named_parts(&document)?,
+        parts: completion::named_parts(&document)?,
+        claims,
     };
     let render = move |completed: UploadCompleted, document: &mut Document| {
         document.root("CompleteMultipartUploadResult", |root| {
@@ -109,6 +107,9 @@ pub(super) async fn complete(
             root.text("Bucket", bucket.as_str());
             root.text("Key", key.as_str());
             root.text("ETag", &quoted(&completed.hash.etag()));
+            if let Some(checksum) = &completed.checksum {
+                checksum::write_elements(checksum, root);
+            }
         });
     };
     commit::answer(finish, caller.call(operation), render).await
@@ -143,85 +144,11 @@ pub(super) fn part_number(params: &Params) -> Result<PartNumber, Fault> {
     Ok(PartNumber::new(number.unwrap_or_default())?)
 }
 
-/// Reads the parts of a completion in the client's order. The checksums that some clients repeat there were verified when
-/// the parts came in.
-///
-/// Errors: MalformedXML, also for no part and for more than 10,000; InvalidArgument for a part number out of range.
-fn named_parts(document: &[u8]) -> Result<Vec<NamedPart>, Fault> {
-    let root = Element::parse(document, "CompleteMultipartUpload")?;
-    let parts = root
-        .all("Part")
-        .map(named_part)
-        .collect::<Result<Vec<_>, _>>()?;
-    if !(1..=MAX_PARTS).contains(&parts.len()) {
-        return Err(Fault::malformed_xml("it names no part, or more than 10000"));
-    }
-    Ok(parts)
-}
-
-fn named_part(part: &Element) -> Result<NamedPart, Fault> {
-    let number = part
-        .child_text("PartNumber")
-        .and_then(|number| number.parse().ok())
-        .ok_or_else(|| Fault::malformed_xml("a part has no number"))?;
-    let etag = part
-        .child_text("ETag")
-        .ok_or_else(|| Fault::malformed_xml("a part has no entity tag"))?;
-    Ok(NamedPart {
-        part_number: PartNumber::new(number)?,
-        etag: etag.trim_matches('"').to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::s3::testing::{ETAG, Stage, UPLOAD_ID};
     use crate::storage::{AnyOperation, EtagMatch};
-
-    #[test]
-    fn parts_are_read_in_order_with_or_without_quotes() {
-        let document = "<CompleteMultipartUpload><Part><ETag>&quot;aa-1&quot;</ETag><PartNumber>2</PartNumber>\
-                        <ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>\n<Part><PartNumber> 1 </PartNumber>\
-                        <ETag>bb-1</ETag></Part></CompleteMultipartUpload>";
-        let parts: Vec<_> = named_parts(document.as_bytes())
-            .unwrap()
-            .into_iter()
-            .map(|part| (part.part_number.get(), part.etag))
-            .collect();
-        assert_eq!(parts, [(2, "aa-1".to_owned()), (1, "bb-1".to_owned())]);
-    }
-
-    #[test]
-    fn wrong_completions_are_refused() {
-        let code = |parts: &str| {
-            let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
-            named_parts(document.as_bytes()).unwrap_err().code
-        };
-        assert_eq!(code(""), "MalformedXML");
-        assert_eq!(code("<Part><ETag>a</ETag></Part>"), "MalformedXML");
-        assert_eq!(
-            code("<Part><PartNumber>1</PartNumber></Part>"),
-            "MalformedXML"
-        );
-        assert_eq!(
-            code("<Part><ETag>a</ETag><PartNumber>10001</PartNumber></Part>"),
-            "InvalidArgument"
-        );
-        let part = "<Part><ETag>a</ETag><PartNumber>1</PartNumber></Part>";
-        assert_eq!(code(&part.repeat(10_001)), "MalformedXML");
-    }
-
-    #[test]
-    fn the_largest_completion_fits() {
-        let part = format!(
-            "  <Part>\n    <PartNumber>10000</PartNumber>\n    <ETag>&quot;{}-1&quot;</ETag>\n    \
-             <ChecksumSHA256>{}</ChecksumSHA256>\n  </Part>\n",
-            "a".repeat(32),
-            "A".repeat(44)
-        );
-        assert!(part.len() * MAX_PARTS < MAX_COMPLETION_BYTES);
-    }
 
     #[test]
     fn part_numbers_are_1_to_10000() {

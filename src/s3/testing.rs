@@ -291,6 +291,7 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
         O::UploadPart(_) => AnyOutput::UploadPart(PartUploaded {
             hash: hash(),
             size: 10,
+            checksum: None,
         }),
         O::UploadPartCopy(_) => AnyOutput::UploadPartCopy(PartCopied {
             hash: hash(),
@@ -300,6 +301,7 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
         O::CompleteUpload(_) => AnyOutput::CompleteUpload(UploadCompleted {
             hash: hash(),
             size: 10,
+            checksum: None,
         }),
         O::AbortUpload(_) => AnyOutput::AbortUpload(UploadAborted {}),
         O::ListParts(_) => AnyOutput::ListParts(PartPage {

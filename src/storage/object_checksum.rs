@@ -126,6 +126,24 @@ impl Default for UploadChecksum {
 }
 
 impl UploadChecksum {
+    /// Checks the algorithm of the checksum that comes with a part.
+    ///
+    /// Errors: [`StorageError::InvalidRequest`] if the client declared another.
+    pub fn check_part(&self, algorithm: Option<ChecksumAlgorithm>) -> Result<(), StorageError> {
+        match algorithm {
+            Some(actual) if self.is_declared && actual != self.algorithm => {
+                let names = [self.algorithm, actual].map(|one| one.name().to_ascii_lowercase());
+                Err(StorageError::InvalidRequest {
+                    reason: format!(
+                        "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+                        names[0], names[1]
+                    ),
+                })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Returns the checksum of an object from its parts, each with what is known of it and its size in bytes, in order.
     ///
     /// No byte of a part is needed: CRCs can be joined, and a composite checksum is one over checksums. `None` if a part
@@ -219,6 +237,22 @@ mod tests {
             composite(ChecksumAlgorithm::Sha256),
             "sha256-9c04d30057b754af1b2d2d4f5675782dd61a5a659c34ee6c2af47526b66cafa6-2"
         );
+    }
+
+    #[test]
+    fn only_a_declared_algorithm_binds_the_parts() {
+        let declared = UploadChecksum {
+            is_declared: true,
+            ..UploadChecksum::default()
+        };
+        assert!(declared.check_part(None).is_ok());
+        let own = Some(ChecksumAlgorithm::Crc64Nvme);
+        assert!(declared.check_part(own).is_ok());
+        let other = Some(ChecksumAlgorithm::Crc32);
+        let error = declared.check_part(other).unwrap_err();
+        let text = "expected checksum Type: crc64nvme, actual checksum Type: crc32";
+        assert!(error.to_string().ends_with(text), "{error}");
+        assert!(UploadChecksum::default().check_part(other).is_ok());
     }
 
     #[test]

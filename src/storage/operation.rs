@@ -8,6 +8,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::storage::body::ByteStream;
+use crate::storage::checksum::Checksum;
 use crate::storage::condition::{ReadConditions, WriteConditions};
 use crate::storage::error::StorageError;
 use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber, UploadId};
@@ -15,7 +16,7 @@ use crate::storage::object::{
     BucketInfo, FoundPart, ListEntry, ObjectInfo, ObjectMetadata, PartSummary, UploadEntry,
     Visibility,
 };
-use crate::storage::object_checksum::ObjectChecksum;
+use crate::storage::object_checksum::{ChecksumKind, ObjectChecksum, UploadChecksum};
 use crate::storage::payload::Payload;
 use crate::storage::range::{ByteRange, ResolvedRange};
 
@@ -513,6 +514,8 @@ pub struct CreateUpload {
     pub key: ObjectKey,
     /// Headers to keep.
     pub metadata: ObjectMetadata,
+    /// The checksum that the completed object will have.
+    pub checksum: UploadChecksum,
 }
 
 /// The upload may take parts now.
@@ -523,6 +526,8 @@ pub struct UploadCreated {
 }
 
 /// Stores one part. A part sent again replaces the earlier one.
+///
+/// Errors: `NoSuchUpload`, `InvalidRequest` for a checksum with another algorithm than the upload was declared with.
 #[derive(Debug)]
 pub struct UploadPart {
     /// The bucket.
@@ -544,6 +549,8 @@ pub struct PartUploaded {
     pub hash: ContentHash,
     /// Size in bytes.
     pub size: u64,
+    /// The checksum that the client vouched for, else one with the algorithm that the upload was declared with.
+    pub checksum: Option<Checksum>,
 }
 
 /// Stores one part that is an object or a range of one, by reference: at most the edges of the range are uploaded. A part
@@ -598,6 +605,19 @@ pub struct CompleteUpload {
     pub conditions: WriteConditions,
     /// The parts in the order given by the client.
     pub parts: Vec<NamedPart>,
+    /// What must hold for the object.
+    pub claims: ObjectClaims,
+}
+
+/// What a client says of the object that it completes; nothing where it says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectClaims {
+    /// Its checksum. One over checksums may leave out over how many.
+    pub checksum: Option<ObjectChecksum>,
+    /// What its checksum is computed over.
+    pub kind: Option<ChecksumKind>,
+    /// Its size in bytes.
+    pub size: Option<u64>,
 }
 
 /// A part as a completion names it.
@@ -607,6 +627,8 @@ pub struct NamedPart {
     pub part_number: PartNumber,
     /// Its entity tag without quotes.
     pub etag: String,
+    /// Checksums that it must have; usually none or one.
+    pub checksums: Vec<Checksum>,
 }
 
 /// The object exists now.
@@ -616,6 +638,8 @@ pub struct UploadCompleted {
     pub hash: ContentHash,
     /// Size in bytes.
     pub size: u64,
+    /// The checksum of the object, if it follows from those of its parts.
+    pub checksum: Option<ObjectChecksum>,
 }
 
 /// Discards an upload and its parts. Errors: `NoSuchUpload`.

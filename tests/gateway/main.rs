@@ -13,6 +13,7 @@ mod faults;
 mod frugal;
 mod listings;
 mod multipart;
+mod multipart_checksums;
 mod namespaces;
 mod objects;
 mod operate;

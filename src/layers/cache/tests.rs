@@ -8,8 +8,8 @@ use crate::layers::testing::{
     Script, bucket, copy, delete, delete_all, get, head, key, put, request, tenant,
 };
 use crate::storage::{
-    CompleteUpload, CreateBucket, DeleteBucket, EtagMatch, NamedPart, PartNumber, UploadId,
-    WriteConditions,
+    CompleteUpload, CreateBucket, DeleteBucket, EtagMatch, NamedPart, ObjectClaims, PartNumber,
+    UploadId, WriteConditions,
 };
 
 const LIMITS: FileInfoLimits = FileInfoLimits {
@@ -199,7 +199,9 @@ async fn every_write_evicts_what_it_changes_and_nothing_else() {
         parts: vec![NamedPart {
             part_number: PartNumber::new(1).unwrap(),
             etag: "x".into(),
+            checksums: Vec::new(),
         }],
+        claims: ObjectClaims::default(),
     };
     let create = CreateBucket {
         bucket: bucket(),

@@ -8,13 +8,14 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::provider::HfProvider;
 use crate::provider::cas::{Composition, Manifest};
 use crate::provider::commit::Change;
-use crate::provider::hub::FileRecord;
+use crate::provider::hub::{BatchLine, FileRecord};
 use crate::provider::multipart::parts::CurrentParts;
-use crate::provider::multipart::{Layout, Record, hidden_file, no_such_upload};
+use crate::provider::multipart::verify::verify;
+use crate::provider::multipart::{Layout, Record, hidden_file, no_such_upload, type_of_mark};
 use crate::provider::write::Stamp;
 use crate::storage::{
-    BucketId, CompleteUpload, ContentHash, Guards, NamedPart, StorageError, Tenant,
-    UploadCompleted, UploadId,
+    BucketId, Checksum, CompleteUpload, ContentHash, Guards, NamedPart, ObjectChecksum,
+    StorageError, Tenant, UploadCompleted, UploadId,
 };
 
 /// S3's minimum size of every part but the last, in bytes.
@@ -27,9 +28,12 @@ const MAX_MANIFEST_BYTES: usize = 16 << 20;
 const MANIFEST_READS: usize = 64;
 
 /// A part as the client names it, found in the bucket.
-struct FoundPart {
-    hash: ContentHash,
-    manifest: FileRecord,
+#[derive(Debug)]
+pub(super) struct FoundPart {
+    pub(super) hash: ContentHash,
+    pub(super) size: u64,
+    pub(super) manifest: FileRecord,
+    pub(super) checksums: Vec<Checksum>,
 }
 
 /// Parts one after another.
@@ -78,13 +82,14 @@ impl HfProvider {
         let layout = Layout::of(upload_id);
         let files = self.files_of(tenant, &bucket, &layout).await?;
         let found = find_parts(&layout, &files, &operation.parts)?;
+        let checksum = verify(open.1.checksum, &operation, &found)?;
         let parts = self.joint(tenant, &bucket, found).await?;
 
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
             let _guards = (guards, turn);
             let joined = provider
-                .join(&tenant, &bucket, &operation, open, parts)
+                .join(&tenant, &bucket, &operation, open, (parts, checksum))
                 .await;
             let completed = match joined {
                 Ok(completed) => completed,
@@ -107,7 +112,7 @@ impl HfProvider {
         bucket: &BucketId,
         operation: &CompleteUpload,
         (record_hash, record): (ContentHash, Arc<Record>),
-        parts: Joint,
+        (parts, checksum): (Joint, Option<ObjectChecksum>),
     ) -> Result<UploadCompleted, StorageError> {
         let layout = Layout::of(&operation.upload_id);
         let access = self.access(tenant, bucket);
@@ -116,11 +121,13 @@ impl HfProvider {
         let completed = UploadCompleted {
             hash: composed.hash(),
             size: composed.size(),
+            checksum,
         };
 
         let mut lines = stamp.lines(&operation.key, &composed);
         let mut staged = vec![composed];
-        let (sidecar, content_type) = stamp.sidecar_of_parts(None, parts.sizes, &completed.hash);
+        let kept = (completed.checksum.clone()).filter(|_| self.0.keeps_checksums);
+        let (sidecar, content_type) = stamp.sidecar_of_parts(kept, parts.sizes, &completed.hash);
         let sidecar = self.0.cas.upload_bytes(&access, bucket, sidecar).await?;
         lines.push(stamp.sidecar_line(&operation.key, sidecar.hash(), content_type));
         staged.push(sidecar);
@@ -136,7 +143,12 @@ impl HfProvider {
         // then the upload cannot be completed again.
         let mark = Change::new(vec![
             hidden_file(layout.done_record(), record_hash),
-            hidden_file(layout.done_object(), completed.hash),
+            BatchLine::AddFile {
+                path: layout.done_object(),
+                hash: completed.hash,
+                mtime: None,
+                content_type: type_of_mark(completed.checksum.as_ref()),
+            },
         ]);
         let marked = self.0.committer.commit(&tenant.hub_token, bucket, mark);
         if let Err(error) = marked.await {
@@ -283,20 +295,22 @@ fn find_parts(
         }
         found.push(FoundPart {
             hash: content.hash,
+            size: content.size,
             manifest: (*manifest).clone(),
+            checksums: content.checksums.clone(),
         });
     }
     Ok(found)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use time::OffsetDateTime;
 
     use super::*;
     use crate::storage::PartNumber;
 
-    fn hash(digit: char) -> ContentHash {
+    pub(in crate::provider::multipart) fn hash(digit: char) -> ContentHash {
         digit.to_string().repeat(64).parse().unwrap()
     }
 
@@ -304,7 +318,7 @@ mod tests {
         Layout::of(&"0123456789abcdef0123456789abcdef".parse().unwrap())
     }
 
-    fn file(path: String, size: u64) -> FileRecord {
+    pub(in crate::provider::multipart) fn file(path: String, size: u64) -> FileRecord {
         FileRecord {
             path,
             size,
@@ -325,7 +339,7 @@ mod tests {
             (9, 'd', 1),
         ] {
             let number = PartNumber::new(number).unwrap();
-            files.push(file(layout.part(number, &hash(digit)), size));
+            files.push(file(layout.part(number, &hash(digit), &[]), size));
             files.push(file(layout.manifest(number, &hash(digit)), 50));
         }
         files
@@ -335,6 +349,7 @@ mod tests {
         let named = |&(number, digit)| NamedPart {
             part_number: PartNumber::new(number).unwrap(),
             etag: hash(digit).etag(),
+            checksums: Vec::new(),
         };
         parts.iter().map(named).collect()
     }

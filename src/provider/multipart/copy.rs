@@ -8,7 +8,7 @@ use crate::provider::HfProvider;
 use crate::provider::cas::{
     AccessSource, FileRef, RegisterError, Scope, SliceSource, StagedFile, UploadOptions,
 };
-use crate::provider::multipart::part::PartPlace;
+use crate::provider::multipart::part::{PartChecksums, PartPlace};
 use crate::storage::{
     ByteRange, Guards, PartCopied, ResolvedRange, StorageError, Tenant, UploadPartCopy,
 };
@@ -81,7 +81,7 @@ impl HfProvider {
         let (place, guards) = (place.clone(), guards.clone());
         self.finish(async move {
             let _guards = guards;
-            match provider.keep_part(&tenant, &access, &place, part).await {
+            match provider.keep_part(&tenant, &access, &place, part, PartChecksums::default()).await {
                 Ok(stored) => Ok(Some(PartCopied {
                     hash: stored.hash,
                     size: stored.size,

@@ -3,7 +3,7 @@
 use crate::provider::HfProvider;
 use crate::provider::hub::{FileRecord, TreeEntry, TreeQuery};
 use crate::storage::name::HIDDEN_PREFIX;
-use crate::storage::{BucketId, ContentHash, PartNumber, StorageError, Tenant, UploadId};
+use crate::storage::{BucketId, Checksum, ContentHash, PartNumber, StorageError, Tenant, UploadId};
 
 /// Entries asked for in one page of the Hub's tree.
 const PAGE_ENTRIES: usize = 5000;
@@ -67,6 +67,8 @@ pub(super) struct PartFile {
     /// Content hash of the part, not of the file: a manifest is named by the part that it describes.
     pub(super) part_hash: ContentHash,
     pub(super) is_manifest: bool,
+    /// What the name of a content tells of it.
+    pub(super) checksums: Vec<Checksum>,
 }
 
 impl Layout {
@@ -92,8 +94,19 @@ impl Layout {
         format!("{}content/", self.parts)
     }
 
-    pub(super) fn part(&self, number: PartNumber, hash: &ContentHash) -> String {
-        format!("{}content/{:05}-{hash}", self.parts, number.get())
+    /// The name carries the part's checksums, so that one listing tells those of all parts to any process.
+    pub(super) fn part(
+        &self,
+        number: PartNumber,
+        hash: &ContentHash,
+        checksums: &[Checksum],
+    ) -> String {
+        let mut path = format!("{}content/{:05}-{hash}", self.parts, number.get());
+        for checksum in checksums {
+            path.push('.');
+            path.push_str(&checksum.to_string());
+        }
+        path
     }
 
     pub(super) fn manifest(&self, number: PartNumber, hash: &ContentHash) -> String {
@@ -111,7 +124,10 @@ impl Layout {
     /// Parses the path of a part or manifest; `None` for anything else.
     pub(super) fn parse(&self, path: &str) -> Option<PartFile> {
         let (kind, name) = path.strip_prefix(&self.parts)?.split_once('/')?;
-        let (number, hash) = name.split_once('-')?;
+        let (number, name) = name.split_once('-')?;
+        let mut name = name.split('.');
+        let hash = name.next()?;
+        let checksums: Result<_, _> = name.map(str::parse).collect();
         let is_manifest = match kind {
             "content" => false,
             "manifest" => true,
@@ -121,6 +137,7 @@ impl Layout {
             part_number: PartNumber::new(number.parse().ok()?).ok()?,
             part_hash: hash.parse().ok()?,
             is_manifest,
+            checksums: checksums.ok()?,
         })
     }
 }
@@ -190,11 +207,18 @@ mod tests {
             part_number: number,
             part_hash: hash,
             is_manifest: false,
+            checksums: Vec::new(),
         };
-        assert_eq!(
-            layout.parse(&layout.part(number, &hash)),
-            Some(part.clone())
-        );
+        let checksums = ["crc32-cbf43926", "crc64nvme-ae8b14860a799888"];
+        for count in 0..=2 {
+            let checksums = checksums[..count].iter().map(|text| text.parse().unwrap());
+            let part = PartFile {
+                checksums: checksums.collect(),
+                ..part.clone()
+            };
+            let path = layout.part(number, &hash, &part.checksums);
+            assert_eq!(layout.parse(&path), Some(part));
+        }
         assert_eq!(
             layout.parse(&layout.manifest(number, &hash)),
             Some(PartFile {
@@ -207,6 +231,7 @@ mod tests {
             layout.done_object(),
             "x".into(),
             format!("{}content/0-{hash}", layout.parts()),
+            format!("{}content/00001-{hash}.crc32-cbf4", layout.parts()),
         ] {
             assert_eq!(layout.parse(&other), None, "{other}");
         }
@@ -216,7 +241,7 @@ mod tests {
     fn every_file_names_its_upload() {
         let upload_id: UploadId = "0123456789abcdef0123456789abcdef".parse().unwrap();
         let layout = Layout::of(&upload_id);
-        let part = layout.part(PartNumber::new(1).unwrap(), &ContentHash::EMPTY);
+        let part = layout.part(PartNumber::new(1).unwrap(), &ContentHash::EMPTY, &[]);
         for (path, kind, prefix) in [
             (layout.record(), Kind::Record, records()),
             (part, Kind::Part, parts()),

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! .hugbucket/uploads/<id>                        the record: key and headers; written once, never changed
-//! .hugbucket/parts/<id>/content/<number>-<hash>  a part's content, so that nothing collects its chunks
+//! .hugbucket/parts/<id>/content/<number>-<hash>  a part's content, so that nothing collects its chunks; its checksums
+//!                                                stand behind the name
 //! .hugbucket/parts/<id>/manifest/<number>-<hash> what a part is made of
 //! .hugbucket/done/<id>/record, …/object          the mark of a completed upload: the same record, and the object's content
 //! ```
@@ -24,6 +25,7 @@ mod parts;
 mod schedule;
 mod sweep;
 mod turn;
+mod verify;
 
 pub use schedule::SweepConfig;
 pub(in crate::provider) use schedule::Sweeper;
@@ -45,8 +47,9 @@ use crate::provider::multipart::layout::Layout;
 use crate::provider::multipart::manifests::Manifests;
 use crate::provider::multipart::turn::Turns;
 use crate::storage::{
-    AbortUpload, BucketId, ContentHash, CreateUpload, Guards, ObjectKey, ObjectMetadata,
-    StorageError, Tenant, UploadAborted, UploadCompleted, UploadCreated, UploadId,
+    AbortUpload, BucketId, ContentHash, CreateUpload, Guards, ObjectChecksum, ObjectKey,
+    ObjectMetadata, StorageError, Tenant, UploadAborted, UploadChecksum, UploadCompleted,
+    UploadCreated, UploadId,
 };
 
 /// The largest upload record that is read.
@@ -58,6 +61,8 @@ struct Record {
     version: u32,
     key: String,
     metadata: ObjectMetadata,
+    #[serde(default)]
+    checksum: UploadChecksum,
     #[serde(with = "time::serde::rfc3339")]
     initiated_at: OffsetDateTime,
 }
@@ -122,6 +127,7 @@ impl HfProvider {
             version: 1,
             key: operation.key.to_string(),
             metadata: operation.metadata,
+            checksum: operation.checksum,
             initiated_at: OffsetDateTime::now_utc(),
         };
         let content =
@@ -227,6 +233,7 @@ impl HfProvider {
             Some(object) => own_record(done_record).await?.map(|_| UploadCompleted {
                 hash: object.hash,
                 size: object.size,
+                checksum: checksum_of_mark(object.content_type.as_deref()),
             }),
             None => None,
         };
@@ -325,6 +332,18 @@ impl HfProvider {
         }
         Ok(())
     }
+}
+
+/// What the content type of a completed object's mark begins with; the object's checksum follows. A Hub that forgets it costs
+/// a repeated completion the checksum in its answer, and nothing else.
+const MARK_TYPE: &str = "application/x-hugbucket-checksum; ";
+
+fn type_of_mark(checksum: Option<&ObjectChecksum>) -> Option<String> {
+    checksum.map(|checksum| format!("{MARK_TYPE}{checksum}"))
+}
+
+fn checksum_of_mark(content_type: Option<&str>) -> Option<ObjectChecksum> {
+    content_type?.strip_prefix(MARK_TYPE)?.parse().ok()
 }
 
 /// Registers a file of hugbucket's own; it carries no modification time and no content type.

@@ -5,8 +5,8 @@ use crate::provider::cas::{AccessSource, RegisterError, Scope, StagedFile, Uploa
 use crate::provider::commit::Change;
 use crate::provider::multipart::{Layout, hidden_file, no_such_upload};
 use crate::storage::{
-    BucketId, Guards, ObjectKey, PartNumber, PartUploaded, StorageError, Tenant, UploadId,
-    UploadPart,
+    BucketId, ByteStream, Checksum, Digester, Guards, MeasuredDigests, ObjectKey, PartNumber,
+    PartUploaded, Payload, StorageError, Tenant, UploadChecksum, UploadId, UploadPart,
 };
 
 /// Where a part belongs.
@@ -34,7 +34,8 @@ impl HfProvider {
         };
         let access = self.access(tenant, &place.bucket);
         access.get(Scope::Write).await?;
-        self.check_upload(tenant, &place, &operation.key).await?;
+        let upload = self.check_upload(tenant, &place, &operation.key).await?;
+        let (body, checksums) = PartChecksums::measure(operation.payload, upload)?;
 
         let options = UploadOptions {
             companion: None,
@@ -43,18 +44,19 @@ impl HfProvider {
         let part = self
             .0
             .cas
-            .upload(&access, &place.bucket, operation.payload.body, options)
+            .upload(&access, &place.bucket, body, options)
             .await?;
 
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
             let _guards = guards;
-            Ok(provider.keep_part(&tenant, &access, &place, part).await?)
+            let kept = provider.keep_part(&tenant, &access, &place, part, checksums);
+            Ok(kept.await?)
         })
         .await
     }
 
-    /// Checks that the upload takes parts for this key.
+    /// Checks that the upload takes parts for this key, and returns the checksum that its object is to get.
     ///
     /// The record never changes, so a remembered one is good enough: if the upload was aborted elsewhere meanwhile, the part
     /// is left without a record and is swept.
@@ -65,17 +67,16 @@ impl HfProvider {
         tenant: &Tenant,
         place: &PartPlace,
         key: &ObjectKey,
-    ) -> Result<(), StorageError> {
+    ) -> Result<UploadChecksum, StorageError> {
         let remembered = (place.bucket.clone(), place.upload_id.clone());
         match self.0.uploads.records.get(&remembered) {
-            Some((_, record)) if record.key == key.as_str() => {}
-            Some(_) => return Err(no_such_upload(&place.upload_id)),
+            Some((_, record)) if record.key == key.as_str() => Ok(record.checksum),
+            Some(_) => Err(no_such_upload(&place.upload_id)),
             None => {
-                self.read_record(tenant, &place.bucket, &place.upload_id, key)
-                    .await?;
+                let record = self.read_record(tenant, &place.bucket, &place.upload_id, key);
+                Ok(record.await?.checksum)
             }
         }
-        Ok(())
     }
 
     /// Registers a staged part together with its manifest, and remembers that.
@@ -87,11 +88,13 @@ impl HfProvider {
         access: &AccessSource,
         place: &PartPlace,
         part: StagedFile,
+        checksums: PartChecksums,
     ) -> Result<PartUploaded, RegisterError> {
         let bucket = &place.bucket;
         let stored = PartUploaded {
             hash: part.hash(),
             size: part.size(),
+            checksum: checksums.shown(),
         };
         let manifest = part.manifest();
         let manifest_file = self
@@ -101,7 +104,10 @@ impl HfProvider {
             .await?;
         let layout = Layout::of(&place.upload_id);
         let change = Change::new(vec![
-            hidden_file(layout.part(place.part_number, &stored.hash), stored.hash),
+            hidden_file(
+                layout.part(place.part_number, &stored.hash, &checksums.all()),
+                stored.hash,
+            ),
             hidden_file(
                 layout.manifest(place.part_number, &stored.hash),
                 manifest_file.hash(),
@@ -117,5 +123,60 @@ impl HfProvider {
             .await?;
         self.0.uploads.manifests.insert(bucket, manifest);
         Ok(stored)
+    }
+}
+
+/// The checksums of a part: the one that the client vouches for, and the one from which that of the object will follow. Of a
+/// part that is copied by reference, none is known.
+#[derive(Default)]
+pub(super) struct PartChecksums {
+    announced: MeasuredDigests,
+    added: MeasuredDigests,
+    upload: UploadChecksum,
+}
+
+impl PartChecksums {
+    /// Sees to it that the upload's checksum is computed as the bytes pass, if the client's own is another.
+    ///
+    /// Errors: [`StorageError::InvalidRequest`] for a checksum that the upload does not take.
+    fn measure(
+        payload: Payload,
+        upload: UploadChecksum,
+    ) -> Result<(ByteStream, Self), StorageError> {
+        let Payload { body, integrity } = payload;
+        let announced = integrity.checksum_algorithm();
+        upload.check_part(announced)?;
+        let checksums = Self {
+            announced: integrity.measured,
+            added: MeasuredDigests::default(),
+            upload,
+        };
+        if announced == Some(upload.algorithm) {
+            return Ok((body, checksums));
+        }
+        let added = checksums.added.clone();
+        let mut digester = Some(Digester::new(upload.algorithm));
+        let body = body.inspected(move |frame| match (frame, &mut digester) {
+            (Some(Ok(bytes)), Some(digester)) => digester.update(bytes),
+            (None, digester) => {
+                if let Some(digester) = digester.take() {
+                    added.set_checksum(digester.finish());
+                }
+            }
+            _ => {}
+        });
+        Ok((body, checksums))
+    }
+
+    /// Returns the checksum to answer with. What nobody asked for is not shown.
+    fn shown(&self) -> Option<Checksum> {
+        let added = self.added.checksum().filter(|_| self.upload.is_declared);
+        self.announced.checksum().or(added).cloned()
+    }
+
+    /// Returns every checksum that is known.
+    fn all(&self) -> Vec<Checksum> {
+        let known = [self.announced.checksum(), self.added.checksum()];
+        known.into_iter().flatten().cloned().collect()
     }
 }

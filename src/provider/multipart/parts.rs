@@ -9,15 +9,16 @@ use crate::provider::HfProvider;
 use crate::provider::hub::FileRecord;
 use crate::provider::multipart::layout::{Layout, PartFile};
 use crate::storage::{
-    ContentHash, ListParts, PartNumber, PartPage, PartSummary, StorageError, Tenant,
+    Checksum, ContentHash, ListParts, PartNumber, PartPage, PartSummary, StorageError, Tenant,
 };
 
 /// The content of a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) hash: ContentHash,
     pub(super) size: u64,
     pub(super) uploaded_at: OffsetDateTime,
+    pub(super) checksums: Vec<Checksum>,
 }
 
 /// The content that counts of each part number: what the Hub registered last.
@@ -46,6 +47,7 @@ impl CurrentParts {
             part_number,
             part_hash,
             is_manifest: false,
+            checksums,
         }) = layout.parse(&file.path)
         else {
             return;
@@ -54,6 +56,7 @@ impl CurrentParts {
             hash: part_hash,
             size: file.size,
             uploaded_at: file.uploaded_at,
+            checksums,
         };
         let current = self.0.entry(part_number).or_default();
         let known = current.first().map_or(Ordering::Greater, |known| {
@@ -144,7 +147,7 @@ mod tests {
                     content_type: None,
                 };
                 [
-                    file(layout.part(number(*part), &hash(*digit))),
+                    file(layout.part(number(*part), &hash(*digit), &[])),
                     file(layout.manifest(number(*part), &hash(*digit))),
                 ]
             })
