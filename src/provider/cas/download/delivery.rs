@@ -11,6 +11,16 @@ use crate::storage::{ResolvedRange, StorageError};
 /// that only begins is not kept waiting by those that are under way.
 const YIELD_AFTER_BYTES: usize = 256 << 10;
 
+/// The chunks that a window has hashed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// The chunk that began in the window before and ends in this one: each has fetched it by itself, so each must show
+    /// that it got the same.
+    pub(super) lead: Option<ChunkMark>,
+    /// The chunks that begin in the window, in order.
+    pub(super) chunks: Vec<ChunkMark>,
+}
+
 /// Takes chunks in the order of the file and writes what lies in the window to the buffer.
 #[derive(Debug)]
 pub(super) struct Delivery {
@@ -22,7 +32,7 @@ pub(super) struct Delivery {
     chunk_at: u64,
     /// Up to where chunks were hashed, or `None` if they are not. A chunk belongs to the window in which it begins.
     hashed_to: Option<u64>,
-    marks: Vec<ChunkMark>,
+    marks: Marks,
     /// Where the pieces of a chunk are joined to be hashed.
     scratch: Vec<u8>,
     worked_bytes: usize,
@@ -36,7 +46,7 @@ impl Delivery {
             at: span.start,
             chunk_at: span.start,
             hashed_to: is_hashed.then_some(span.start),
-            marks: Vec::new(),
+            marks: Marks::default(),
             scratch: Vec::new(),
             worked_bytes: 0,
         }
@@ -111,23 +121,26 @@ impl Delivery {
         Ok(())
     }
 
-    /// Returns the chunks that begin in the window, in order; none unless they are hashed.
-    pub(super) fn into_marks(self) -> Vec<ChunkMark> {
+    /// Returns the chunks that were hashed; none unless they were to be.
+    pub(super) fn into_marks(self) -> Marks {
         self.marks
     }
 
-    /// Hashes the chunk, if it is this window's to hash and was not hashed before a resumption.
+    /// Hashes the chunk, unless that was done before a resumption.
     fn hash(&mut self, chunk: &Chunk) {
         let Some(hashed_to) = self.hashed_to else {
             return;
         };
-        if !(hashed_to..self.span.end).contains(&self.chunk_at) {
-            return;
-        }
-        let hash = chunk.hash(&mut self.scratch);
         let len_bytes = chunk.len_bytes() as u64;
-        self.marks.push((hash, len_bytes));
-        self.hashed_to = Some(self.chunk_at + len_bytes);
+        let chunk_end = self.chunk_at + len_bytes;
+        if (hashed_to..self.span.end).contains(&self.chunk_at) {
+            let hash = chunk.hash(&mut self.scratch);
+            self.marks.chunks.push((hash, len_bytes));
+            self.hashed_to = Some(chunk_end);
+        } else if self.chunk_at < self.span.start && chunk_end > self.span.start {
+            let hash = chunk.hash(&mut self.scratch);
+            self.marks.lead = Some((hash, len_bytes));
+        }
     }
 }
 
@@ -150,7 +163,7 @@ mod tests {
         texts.iter().copied().map(chunk).collect()
     }
 
-    async fn delivered(delivery: Delivery, mut source: Source) -> (String, Vec<ChunkMark>) {
+    async fn delivered(delivery: Delivery, mut source: Source) -> (String, Marks) {
         let (mut text, marks) = (String::new(), delivery.into_marks());
         while let Some(piece) = source.recv().await {
             text += std::str::from_utf8(&piece).unwrap();
@@ -163,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_window_leaves_and_only_chunks_that_begin_in_it_are_hashed() {
+    async fn only_the_window_leaves_and_chunks_that_begin_before_it_are_told_apart() {
         let (mut window, source) = delivery(5, 14);
         window.begin(2).unwrap();
         assert_eq!(window.chunk_at(), 3);
@@ -174,7 +187,8 @@ mod tests {
         assert!(window.is_done());
         let (text, marks) = delivered(window, source).await;
         assert_eq!(text, "56789abcd");
-        assert_eq!(marks, [mark("789a"), mark("bcdef")]);
+        assert_eq!(marks.chunks, [mark("789a"), mark("bcdef")]);
+        assert_eq!(marks.lead, Some(mark("3456")));
     }
 
     #[tokio::test]
@@ -188,7 +202,8 @@ mod tests {
         window.deliver_run(&run(&["4567", "89ab"])).await.unwrap();
         let (text, marks) = delivered(window, source).await;
         assert_eq!(text, "0123456789ab");
-        assert_eq!(marks, [mark("0123"), mark("4567"), mark("89ab")]);
+        assert_eq!(marks.chunks, [mark("0123"), mark("4567"), mark("89ab")]);
+        assert_eq!(marks.lead, None);
     }
 
     #[tokio::test]

@@ -151,10 +151,10 @@ impl Reader {
         match &mut self.hashed {
             Hashed::No => {}
             Hashed::Verified(verifier) => {
-                verifier.add(&delivered.chunks);
+                verifier.add(&delivered.marks);
                 self.plans.extend(delivered.plans);
             }
-            Hashed::Listed(list) => list.extend(delivered.chunks),
+            Hashed::Listed(list) => list.extend(delivered.marks.chunks),
         }
         let download = &self.request.shared.download;
         self.depth.window_read(download.streams_per_core());

@@ -1,5 +1,6 @@
 //! Recomputes the hash of a file that is read as a whole, in memory that does not grow with its size.
 
+use crate::provider::cas::download::delivery::Marks;
 use crate::provider::cas::file_hash::{ChunkMark, FileHasher, content_hash, file_hash};
 use crate::storage::{ContentHash, StorageError};
 
@@ -8,6 +9,9 @@ use crate::storage::{ContentHash, StorageError};
 pub(super) struct Verifier {
     expected: ContentHash,
     read: FileHasher,
+    last: Option<ChunkMark>,
+    /// Whether two windows got different bytes of a chunk that they share.
+    is_torn: bool,
 }
 
 impl Verifier {
@@ -15,19 +19,26 @@ impl Verifier {
         Self {
             expected,
             read: FileHasher::default(),
+            last: None,
+            is_torn: false,
         }
     }
 
-    /// Adds the chunks of the next window; each chunk of the file is added once and in order.
-    pub(super) fn add(&mut self, chunks: &[ChunkMark]) {
-        chunks.iter().for_each(|chunk| self.read.push(*chunk));
+    /// Adds what the next window has hashed.
+    pub(super) fn add(&mut self, window: &Marks) {
+        self.is_torn |= window.lead.is_some() && window.lead != self.last;
+        self.last = window.chunks.last().copied().or(self.last);
+        window
+            .chunks
+            .iter()
+            .for_each(|chunk| self.read.push(*chunk));
     }
 
     /// Compares the hash of everything added with the one expected.
     ///
     /// Errors: [`StorageError::Internal`] if they differ: the upstream served other content than was asked for.
     pub(super) fn finish(self) -> Result<(), StorageError> {
-        if content_hash(file_hash(&self.read.finish())) == self.expected {
+        if !self.is_torn && content_hash(file_hash(&self.read.finish())) == self.expected {
             Ok(())
         } else {
             Err(StorageError::internal(
@@ -48,12 +59,17 @@ mod tests {
         (0..count).map(|n| (hash(n), 1000 + n)).collect()
     }
 
+    fn marks(lead: Option<ChunkMark>, chunks: &[ChunkMark]) -> Marks {
+        let chunks = chunks.to_vec();
+        Marks { lead, chunks }
+    }
+
     fn verdict(chunks: &[ChunkMark], window: usize, expected: &str) -> bool {
         let mut verifier = Verifier::new(expected.parse().unwrap());
         for window in chunks.chunks(window) {
-            verifier.add(window);
+            verifier.add(&marks(None, window));
         }
-        verifier.add(&[]);
+        verifier.add(&Marks::default());
         verifier.finish().is_ok()
     }
 
@@ -77,5 +93,17 @@ mod tests {
         assert!(!verdict(&good[..129], 50, &expected));
         assert!(!verdict(&chunks(131), 50, &expected));
         assert!(!verdict(&changed, 50, &expected));
+    }
+
+    #[test]
+    fn a_chunk_that_two_windows_share_must_be_the_same_in_both() {
+        let chunks = chunks(4);
+        let expected = hash_of_list(&chunks).hex();
+        for (lead, is_sound) in [(chunks[1], true), (chunks[2], false)] {
+            let mut verifier = Verifier::new(expected.parse().unwrap());
+            verifier.add(&marks(None, &chunks[..2]));
+            verifier.add(&marks(Some(lead), &chunks[2..]));
+            assert_eq!(verifier.finish().is_ok(), is_sound);
+        }
     }
 }

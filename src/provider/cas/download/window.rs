@@ -8,12 +8,11 @@ use crate::provider::cas::access::AccessSource;
 use crate::provider::cas::chunk::Chunk;
 use crate::provider::cas::client::Shared;
 use crate::provider::cas::download::buffer::Sink;
-use crate::provider::cas::download::delivery::Delivery;
+use crate::provider::cas::download::delivery::{Delivery, Marks};
 use crate::provider::cas::download::fault::{Fault, Patience};
 use crate::provider::cas::download::open::SegmentKey;
 use crate::provider::cas::download::range_reader::{RangeReader, broken};
 use crate::provider::cas::error::malformed;
-use crate::provider::cas::file_hash::ChunkMark;
 use crate::provider::cas::plan::{Plan, Route, Segment, Term};
 use crate::provider::cas::planner::SpanKey;
 use crate::provider::cas::xorb_cache::CacheUse;
@@ -42,8 +41,8 @@ pub(super) struct Request {
 /// What a window leaves behind when all its bytes are in the buffer.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
-    /// The chunks that begin in this window, in order; empty unless they are hashed.
-    pub(super) chunks: Vec<ChunkMark>,
+    /// What it has hashed; nothing unless it was to.
+    pub(super) marks: Marks,
     /// The plans that it followed.
     pub(super) plans: Vec<Arc<Plan>>,
 }
@@ -84,7 +83,7 @@ impl Window {
             let passed = self.pass().await;
             if self.delivery.is_done() {
                 return Ok(Delivered {
-                    chunks: self.delivery.into_marks(),
+                    marks: self.delivery.into_marks(),
                     plans: self.plans,
                 });
             }
