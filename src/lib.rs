@@ -53,6 +53,7 @@
 //! |---|---|
 //! | [`storage`] | the vocabulary: operations, names, bodies, errors |
 //! | [`s3`] | the S3 adapter |
+//! | [`ftp`] | the FTP adapter |
 //! | [`sigv4`] | AWS Signature Version 4 as pure functions |
 //! | [`layers`], [`stack`] | the layers, and the one function that puts them together |
 //! | [`provider`] | operations on the Hub and the CAS |
@@ -68,6 +69,7 @@ pub mod cache;
 pub mod config;
 #[cfg(feature = "devhub")]
 pub mod devhub;
+pub mod ftp;
 pub mod layers;
 pub mod provider;
 pub mod s3;

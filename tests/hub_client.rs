@@ -13,7 +13,7 @@ use hugbucket::provider::list::Lister;
 use hugbucket::provider::recent::RecentWrites;
 use hugbucket::storage::{
     BucketId, BucketName, ContentHash, ListEntry, ListObjects, ListStart, Namespace, Principal,
-    Rights, Secret, Tenant, Visibility,
+    Reach, Rights, Secret, Tenant, Visibility,
 };
 use hugbucket::telemetry::Metrics;
 
@@ -77,6 +77,7 @@ impl Fixture {
             principal: Principal {
                 id: "key".into(),
                 rights: Rights::All,
+                reach: Reach::default(),
             },
             namespace: Namespace::new("acme").unwrap(),
             extra_namespaces: [].into(),

@@ -16,7 +16,7 @@ use crate::storage::{
     ContentHash, CopyObject, Credentials, DeleteObject, DeleteObjects, Deletion, GetObject, Guards,
     HeadObject, Namespace, ObjectCopied, ObjectData, ObjectDeleted, ObjectFound, ObjectInfo,
     ObjectKey, ObjectMetadata, ObjectWritten, ObjectsDeleted, PartNumber, Payload, Principal,
-    Protocol, PutObject, ReadConditions, RequestContext, Rights, Secret, StorageError,
+    Protocol, PutObject, Reach, ReadConditions, RequestContext, Rights, Secret, StorageError,
     StorageRequest, Tenant, UploadCompleted, UploadId, UploadPartCopy, WriteConditions,
 };
 
@@ -345,6 +345,7 @@ pub(crate) fn principal() -> Principal {
     Principal {
         id: "tester".into(),
         rights: Rights::All,
+        reach: Reach::default(),
     }
 }
 

@@ -137,13 +137,14 @@ fn info(name: BucketName, record: &BucketRecord) -> BucketInfo {
 mod tests {
     use super::*;
     use crate::provider::hub::fake::{FakeHub, Reply};
-    use crate::storage::{Namespace, Principal, Rights, Secret};
+    use crate::storage::{Namespace, Principal, Reach, Rights, Secret};
 
     fn tenant(extra: &[&str]) -> Tenant {
         Tenant {
             principal: Principal {
                 id: "key".into(),
                 rights: Rights::All,
+                reach: Reach::default(),
             },
             namespace: Namespace::new("me").unwrap(),
             extra_namespaces: extra

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tower::Service;
 
 use crate::provider::{HfProvider, bucket};
-use crate::storage::{AnyOperation, AnyOutput, StorageError, StorageRequest, Tenant};
+use crate::storage::{AnyOperation, AnyOutput, Identity, StorageError, StorageRequest, Tenant};
 
 impl Service<StorageRequest<Tenant>> for HfProvider {
     type Response = AnyOutput;
@@ -98,6 +98,9 @@ impl HfProvider {
             AnyOperation::ListUploads(operation) => {
                 AnyOutput::ListUploads(self.list_uploads(&tenant, operation).await?)
             }
+            AnyOperation::Identify(_) => AnyOutput::Identify(Identity {
+                principal: tenant.principal.clone(),
+            }),
             AnyOperation::DescribeObject(operation) => {
                 AnyOutput::DescribeObject(self.describe_object(&tenant, operation).await?)
             }

@@ -321,6 +321,7 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
             })],
             has_more: false,
         }),
+        O::Identify(_) => unreachable!("S3 has no logins"),
         O::DescribeObject(_) => AnyOutput::DescribeObject(ObjectDescription {
             info: Arc::new(object()),
             part_sizes: None,

@@ -46,6 +46,6 @@ pub use operation::*;
 pub use payload::{ExpectedChecksum, Integrity, MeasuredDigests, Payload};
 pub use range::{ByteRange, ResolvedRange};
 pub use request::{
-    Credentials, Guards, Principal, Protocol, RequestContext, Rights, StorageRequest, Tenant,
+    Credentials, Guards, Principal, Protocol, Reach, RequestContext, Rights, StorageRequest, Tenant,
 };
 pub use secret::Secret;

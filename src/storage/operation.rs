@@ -19,6 +19,7 @@ use crate::storage::object::{
 use crate::storage::object_checksum::{ChecksumKind, ObjectChecksum, UploadChecksum};
 use crate::storage::payload::Payload;
 use crate::storage::range::{ByteRange, ResolvedRange};
+use crate::storage::request::Principal;
 
 /// What an operation does to the namespace; rights are checked against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +120,7 @@ operations! {
     ListParts        => PartPage,           idempotent: true,  access: List,  name: "ListParts";
     ListUploads      => UploadPage,         idempotent: true,  access: List,  name: "ListMultipartUploads";
     DescribeObject   => ObjectDescription,  idempotent: true,  access: Read,  name: "GetObjectAttributes";
+    Identify         => Identity,           idempotent: true,  access: List,  name: "Identify";
 }
 
 impl AnyOperation {
@@ -133,6 +135,7 @@ impl AnyOperation {
             Self::ListParts(operation) => Some(operation.clone().into()),
             Self::ListUploads(operation) => Some(operation.clone().into()),
             Self::DescribeObject(operation) => Some(operation.clone().into()),
+            Self::Identify(operation) => Some(operation.clone().into()),
             Self::CreateBucket(_)
             | Self::DeleteBucket(_)
             | Self::PutObject(_)
@@ -165,7 +168,7 @@ impl AnyOperation {
     /// Returns the bucket that the operation names, if it names one.
     pub fn bucket(&self) -> Option<&BucketName> {
         match self {
-            Self::ListBuckets(_) => None,
+            Self::ListBuckets(_) | Self::Identify(_) => None,
             Self::CreateBucket(operation) => Some(&operation.bucket),
             Self::HeadBucket(operation) => Some(&operation.bucket),
             Self::DeleteBucket(operation) => Some(&operation.bucket),
@@ -184,6 +187,15 @@ impl AnyOperation {
             Self::ListParts(operation) => Some(&operation.bucket),
             Self::ListUploads(operation) => Some(&operation.bucket),
             Self::DescribeObject(operation) => Some(&operation.bucket),
+        }
+    }
+
+    /// Returns the bucket that the operation copies from, if it copies.
+    pub fn source_bucket(&self) -> Option<&BucketName> {
+        match self {
+            Self::CopyObject(operation) => Some(&operation.source_bucket),
+            Self::UploadPartCopy(operation) => Some(&operation.source_bucket),
+            _ => None,
         }
     }
 
@@ -208,7 +220,8 @@ impl AnyOperation {
             | Self::DeleteBucket(_)
             | Self::ListObjects(_)
             | Self::ListUploads(_)
-            | Self::DeleteObjects(_) => None,
+            | Self::DeleteObjects(_)
+            | Self::Identify(_) => None,
         }
     }
 }
@@ -401,6 +414,21 @@ pub struct ObjectDescription {
     /// The sizes of its parts in bytes, the first part first; `None` if they were not asked for, or if it was uploaded
     /// whole.
     pub part_sizes: Option<Arc<[u64]>>,
+}
+
+// === the caller ===
+
+/// Says who the caller is, and does nothing else: what a login asks.
+///
+/// Errors: `AccessDenied`.
+#[derive(Debug, Clone)]
+pub struct Identify;
+
+/// Who the caller is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// As the stack knows it.
+    pub principal: Principal,
 }
 
 // === writes ===

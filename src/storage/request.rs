@@ -135,6 +135,38 @@ pub struct Principal {
     pub id: Arc<str>,
     /// What it may do.
     pub rights: Rights,
+    /// Where it may do it.
+    pub reach: Reach,
+}
+
+/// How far a principal's rights reach. By default: everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// The only buckets it may name; nothing for all of them.
+    pub buckets: Option<Arc<[BucketName]>>,
+    /// Whether it may create and delete buckets, if its rights go so far.
+    pub manages_buckets: bool,
+    /// What it sees as the root where a protocol has paths: `bucket` or `bucket/directory`, without a slash at either end;
+    /// empty for the list of buckets.
+    pub root: Arc<str>,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            buckets: None,
+            manages_buckets: true,
+            root: "".into(),
+        }
+    }
+}
+
+impl Reach {
+    /// Reports whether the bucket lies within it.
+    pub fn includes(&self, bucket: &BucketName) -> bool {
+        let buckets = self.buckets.as_deref();
+        buckets.is_none_or(|buckets| buckets.contains(bucket))
+    }
 }
 
 /// What a principal may do.
@@ -193,6 +225,7 @@ mod tests {
             principal: Principal {
                 id: "key".into(),
                 rights: Rights::All,
+                reach: Reach::default(),
             },
             namespace: Namespace::new("me").unwrap(),
             extra_namespaces: extra

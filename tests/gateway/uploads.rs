@@ -15,8 +15,8 @@ use hugbucket::provider::multipart::{SweepConfig, Swept};
 use hugbucket::provider::{HfProvider, ProviderConfig};
 use hugbucket::storage::{
     AnyOperation, BucketName, DeleteObject, DescribeObject, Guards, Namespace, ObjectKey,
-    Principal, Protocol, ReadConditions, RequestContext, Rights, Secret, StorageRequest, Tenant,
-    Visibility, WriteConditions,
+    Principal, Protocol, Reach, ReadConditions, RequestContext, Rights, Secret, StorageRequest,
+    Tenant, Visibility, WriteConditions,
 };
 use hugbucket::telemetry::Metrics;
 use tower::Service;
@@ -360,6 +360,7 @@ fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant) {
         principal: Principal {
             id: "key".into(),
             rights: Rights::All,
+            reach: Reach::default(),
         },
         namespace: Namespace::new(NAMESPACE).unwrap(),
         extra_namespaces: Arc::new([]),

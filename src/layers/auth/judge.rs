@@ -7,7 +7,8 @@ use crate::layers::auth::credentials::CredentialStore;
 use crate::layers::auth::payload::BodyRules;
 use crate::sigv4::{Evidence, SignatureKind};
 use crate::storage::{
-    Access, AnyOperation, Credentials, Principal, Rights, Secret, SignatureMismatch, StorageError,
+    Access, AnyOperation, Credentials, Principal, Reach, Rights, Secret, SignatureMismatch,
+    StorageError,
 };
 use crate::telemetry::AuthFailure;
 
@@ -43,6 +44,7 @@ pub(super) fn judge(
             principal: Principal {
                 id: "anonymous".into(),
                 rights: Rights::PublicRead,
+                reach: Reach::default(),
             },
             body: BodyRules::unsigned(),
         }),
@@ -66,9 +68,30 @@ pub(super) fn permit(principal: &Principal, operation: &AnyOperation) -> Result<
         Rights::PublicRead => (is_public_read(operation), "Access Denied".to_owned()),
     };
     if is_allowed {
-        return Ok(());
+        return check_reach(principal, operation);
     }
     Err(denied(AuthFailure::Forbidden, StorageError::denied(text)))
+}
+
+/// Checks that the principal's rights reach as far as the operation. A bucket outside is as good as none: whoever must not
+/// use it need not know that it exists.
+fn check_reach(principal: &Principal, operation: &AnyOperation) -> Result<(), Denial> {
+    if operation.access() == Access::Admin && !principal.reach.manages_buckets {
+        let text = format!("`{}` may not create or delete buckets", principal.id);
+        return Err(denied(AuthFailure::Forbidden, StorageError::denied(text)));
+    }
+    let mut buckets = operation
+        .bucket()
+        .into_iter()
+        .chain(operation.source_bucket());
+    match buckets.find(|bucket| !principal.reach.includes(bucket)) {
+        Some(outside) => {
+            let bucket = outside.to_string();
+            let error = StorageError::NoSuchBucket { bucket };
+            Err(denied(AuthFailure::Forbidden, error))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reports whether the operation is one that a public bucket is public for. That it is one is judged further down, where
@@ -112,6 +135,7 @@ fn judge_signature(
         principal: Principal {
             id: evidence.access_key_id.as_str().into(),
             rights: access_key.rights,
+            reach: Reach::default(),
         },
         body: BodyRules::signed(evidence, key),
     })
@@ -170,6 +194,7 @@ fn judge_password(
         principal: Principal {
             id: name.into(),
             rights: user.rights,
+            reach: Reach::default(),
         },
         body: BodyRules::unsigned(),
     })

@@ -46,7 +46,8 @@ impl Effects {
             | AnyOperation::AbortUpload(_)
             | AnyOperation::ListParts(_)
             | AnyOperation::ListUploads(_)
-            | AnyOperation::DescribeObject(_) => None,
+            | AnyOperation::DescribeObject(_)
+            | AnyOperation::Identify(_) => None,
         }
     }
 }
