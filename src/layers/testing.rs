@@ -306,6 +306,7 @@ pub(crate) fn copy(source: &str, name: &str) -> CopyObject {
         key: key(name),
         conditions: WriteConditions::default(),
         replace_metadata: None,
+        mtime: None,
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`service`] | the tower service: one operation, one method |
 //! | [`bucket`], [`list`] | buckets and listings |
 //! | [`read`], [`mod@write`], [`mutate`] | objects: look-up and download, upload, copy and delete |
+//! | [`append`] | objects that go on where others end |
 //! | [`parts`] | the parts that an object was uploaded in |
 //! | [`multipart`] | multipart uploads, whose state lies in the bucket |
 //! | [`sidecar`] | metadata that the Hub has no field for |
@@ -13,6 +14,7 @@
 //! | [`commit`] | group commit: many writes, one batch call, each with its own verdict |
 //! | [`http`] | the middleware chain around every upstream call |
 
+pub mod append;
 pub mod bucket;
 pub mod cas;
 pub mod commit;

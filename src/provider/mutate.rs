@@ -53,7 +53,7 @@ impl HfProvider {
             };
             let access = provider.access(&tenant, &bucket);
             let lines = provider
-                .copy_lines(&access, &copy, operation.replace_metadata)
+                .copy_lines(&access, &copy, operation.replace_metadata, operation.mtime)
                 .await?;
             let change = Change::of_object(&operation.key, operation.conditions, lines);
             provider
@@ -76,14 +76,18 @@ impl HfProvider {
         access: &AccessSource,
         copy: &Copy<'_>,
         replacement: Option<ObjectMetadata>,
+        mtime: Option<OffsetDateTime>,
     ) -> Result<Vec<BatchLine>, StorageError> {
-        let metadata = replacement
-            .clone()
-            .unwrap_or_else(|| copy.source.metadata.clone());
-        // A plain copy keeps the source's modification time; with REPLACE it is the client's, else now.
-        let mtime = match (&replacement, copy.source.mtime) {
-            (None, Some(mtime)) => mtime,
-            _ => sidecar::mtime(&metadata, OffsetDateTime::now_utc()),
+        let is_plain = replacement.is_none();
+        let metadata = replacement.unwrap_or_else(|| copy.source.metadata.clone());
+        // A plain copy keeps the source's modification time; with new metadata it is what that says, else now.
+        let (metadata, mtime) = match (mtime, copy.source.mtime) {
+            (Some(mtime), _) => sidecar::touched(metadata, mtime)?,
+            (None, Some(mtime)) if is_plain => (metadata, mtime),
+            (None, _) => {
+                let mtime = sidecar::mtime(&metadata, OffsetDateTime::now_utc());
+                (metadata, mtime)
+            }
         };
         let mut lines = vec![copy.object_line(mtime, metadata.content_type.clone())];
         let attached = Attached {

@@ -68,6 +68,9 @@ impl HfProvider {
             AnyOperation::PutObject(operation) => {
                 AnyOutput::PutObject(self.put_object(&tenant, operation, guards).await?)
             }
+            AnyOperation::AppendObject(operation) => {
+                AnyOutput::AppendObject(self.append_object(&tenant, operation, guards).await?)
+            }
             AnyOperation::CopyObject(operation) => {
                 AnyOutput::CopyObject(self.copy_object(&tenant, operation, guards).await?)
             }

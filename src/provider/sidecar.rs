@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use crate::storage::name::HIDDEN_PREFIX;
-use crate::storage::{ContentHash, ObjectChecksum, ObjectKey, ObjectMetadata};
+use crate::storage::{ContentHash, ObjectChecksum, ObjectKey, ObjectMetadata, StorageError};
 
 /// The largest sidecar that is read: S3 allows 2 KiB of user metadata, headers are bounded by the adapter, and 10,000 parts
 /// of different sizes take some 150 KiB.
@@ -126,16 +126,50 @@ pub fn mtime(metadata: &ObjectMetadata, now: OffsetDateTime) -> OffsetDateTime {
     named.unwrap_or_else(|| now.replace_millisecond(now.millisecond()).unwrap_or(now))
 }
 
+/// Returns the metadata without the modification time that it may name, for content that was changed since.
+pub fn without_mtime(mut metadata: ObjectMetadata) -> ObjectMetadata {
+    metadata.user.remove(MTIME_ENTRY);
+    metadata
+}
+
+/// Returns the metadata, and the modification time in whole milliseconds, of an object that is given this one. If its
+/// metadata names another, that follows.
+///
+/// Errors: [`StorageError::InvalidArgument`] for times that the Hub's clients take for a mistake.
+pub fn touched(
+    mut metadata: ObjectMetadata,
+    mtime: OffsetDateTime,
+) -> Result<(ObjectMetadata, OffsetDateTime), StorageError> {
+    if !(YEAR_2001..YEAR_10000).contains(&mtime.unix_timestamp()) {
+        return Err(StorageError::InvalidArgument {
+            name: "mtime",
+            reason: "a modification time lies in 2001 or later".into(),
+        });
+    }
+    let mtime = mtime
+        .replace_millisecond(mtime.millisecond())
+        .unwrap_or(mtime);
+    if let Some(entry) = metadata.user.get_mut(MTIME_ENTRY) {
+        let (seconds, millis) = (mtime.unix_timestamp(), mtime.millisecond());
+        *entry = format!("{seconds}.{millis:03}");
+    }
+    Ok((metadata, mtime))
+}
+
 /// Returns a time as whole milliseconds since 1970.
 fn millis(time: OffsetDateTime) -> i64 {
     time.unix_timestamp() * 1000 + i64::from(time.millisecond())
 }
 
-/// Parses `1700000000` or `1700000000.123456789`, truncating to milliseconds. Nothing before 2001 counts: the Hub's
-/// other clients take such values for a mistake in the unit.
+/// Seconds from 1970 to the first modification time that counts: the Hub's other clients take earlier ones for a mistake
+/// in the unit.
+const YEAR_2001: i64 = 978_307_200;
+
+/// Seconds from 1970 to the first modification time that has no date of four digits.
+const YEAR_10000: i64 = 253_402_300_800;
+
+/// Parses `1700000000` or `1700000000.123456789`, truncating to milliseconds.
 fn parse_seconds(text: &str) -> Option<OffsetDateTime> {
-    const YEAR_2001: i64 = 978_307_200;
-    const YEAR_10000: i64 = 253_402_300_800;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_number = !whole.is_empty()
         && whole.len() <= 12
@@ -274,6 +308,25 @@ mod tests {
         for odd in ["", "x", "-5", "1700000000.1e3", "17", "99999999999999"] {
             assert_eq!(of(odd), millis(now), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_touched_object_tells_one_time_everywhere() {
+        let at = datetime!(2024-05-06 07:08:09.123_456 UTC);
+        let (metadata, mtime) = touched(with_user("mtime", "1700000000.5"), at).unwrap();
+        assert_eq!(mtime, datetime!(2024-05-06 07:08:09.123 UTC));
+        assert_eq!(metadata.user["mtime"], "1714979289.123");
+        assert_eq!(super::mtime(&metadata, at), mtime);
+        let (metadata, _) = touched(ObjectMetadata::default(), at).unwrap();
+        assert!(metadata.user.is_empty(), "nothing is added");
+        for odd in [
+            datetime!(2000-12-31 23:59:59 UTC),
+            datetime!(1970-01-01 0:00 UTC),
+        ] {
+            let refused = touched(ObjectMetadata::default(), odd).unwrap_err();
+            assert_eq!(refused.outcome(), "invalid_argument");
+        }
+        assert!(without_mtime(with_user("mtime", "1")).user.is_empty());
     }
 
     #[test]

@@ -115,6 +115,13 @@ impl Stamp {
         }))
     }
 
+    /// Returns the bytes of the sidecar of content without a checksum; `None` if there is no need for one.
+    pub(super) fn sidecar(&self, hash: &ContentHash) -> Option<Bytes> {
+        let attached = self.attached(None);
+        let is_needed = attached.needs_sidecar();
+        is_needed.then(|| sidecar::encode(attached, hash, self.mtime))
+    }
+
     /// Returns the bytes and the content type of the sidecar of content that was uploaded in parts: it has one, whatever its
     /// metadata.
     pub(super) fn sidecar_of_parts(
@@ -142,16 +149,21 @@ impl Stamp {
 
     /// Returns the batch lines that register a staged file, and its sidecar if it has one, under a key.
     pub(super) fn lines(&self, key: &ObjectKey, staged: &StagedFile) -> Vec<BatchLine> {
-        let object = BatchLine::AddFile {
-            path: key.hub_path(),
-            hash: staged.hash(),
-            mtime: Some(self.mtime),
-            content_type: self.metadata.content_type.clone(),
-        };
+        let object = self.object_line(key, staged.hash());
         let sidecar = staged
             .companion()
             .map(|companion| self.sidecar_line(key, companion.hash(), None));
         [Some(object), sidecar].into_iter().flatten().collect()
+    }
+
+    /// Returns the batch line that registers content under a key.
+    pub(super) fn object_line(&self, key: &ObjectKey, hash: ContentHash) -> BatchLine {
+        BatchLine::AddFile {
+            path: key.hub_path(),
+            hash,
+            mtime: Some(self.mtime),
+            content_type: self.metadata.content_type.clone(),
+        }
     }
 
     /// Returns the batch line that registers a sidecar of this stamp.

@@ -39,6 +39,7 @@ pub(super) async fn copy(
         key,
         conditions,
         replace_metadata,
+        mtime: None,
     };
     let finish = Finish::of(&exchange);
     let caller = exchange.caller;

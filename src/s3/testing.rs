@@ -15,12 +15,12 @@ use tower::util::BoxCloneSyncService;
 use crate::s3::{S3Config, router};
 use crate::storage::{
     AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketFound, BucketInfo, BucketList,
-    BucketName, ByteStream, ContentHash, Credentials, FoundPart, Gateway, ListEntry, ObjectCopied,
-    ObjectData, ObjectDeleted, ObjectDescription, ObjectFound, ObjectInfo, ObjectKey,
-    ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten, ObjectsDeleted, PartCopied,
-    PartNumber, PartPage, PartSummary, PartUploaded, ResolvedRange, StorageError, StorageRequest,
-    UploadAborted, UploadCompleted, UploadCreated, UploadEntry, UploadPage, UploadSummary,
-    Visibility,
+    BucketName, ByteStream, ContentHash, Credentials, FoundPart, Gateway, ListEntry,
+    ObjectAppended, ObjectCopied, ObjectData, ObjectDeleted, ObjectDescription, ObjectFound,
+    ObjectInfo, ObjectKey, ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten,
+    ObjectsDeleted, PartCopied, PartNumber, PartPage, PartSummary, PartUploaded, ResolvedRange,
+    StorageError, StorageRequest, UploadAborted, UploadCompleted, UploadCreated, UploadEntry,
+    UploadPage, UploadSummary, Visibility,
 };
 use crate::telemetry::Metrics;
 
@@ -273,6 +273,10 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
             })
         }
         O::PutObject(_) => AnyOutput::PutObject(ObjectWritten {
+            size: 10,
+            hash: hash(),
+        }),
+        O::AppendObject(_) => AnyOutput::AppendObject(ObjectAppended {
             size: 10,
             hash: hash(),
         }),

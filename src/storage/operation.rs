@@ -109,6 +109,7 @@ operations! {
     HeadObject       => ObjectFound,        idempotent: true,  access: Read,  name: "HeadObject";
     GetObject        => ObjectData,         idempotent: true,  access: Read,  name: "GetObject";
     PutObject        => ObjectWritten,      idempotent: false, access: Write, name: "PutObject";
+    AppendObject     => ObjectAppended,     idempotent: false, access: Write, name: "AppendObject";
     CopyObject       => ObjectCopied,       idempotent: false, access: Write, name: "CopyObject";
     DeleteObject     => ObjectDeleted,      idempotent: false, access: Write, name: "DeleteObject";
     DeleteObjects    => ObjectsDeleted,     idempotent: false, access: Write, name: "DeleteObjects";
@@ -139,6 +140,7 @@ impl AnyOperation {
             Self::CreateBucket(_)
             | Self::DeleteBucket(_)
             | Self::PutObject(_)
+            | Self::AppendObject(_)
             | Self::CopyObject(_)
             | Self::DeleteObject(_)
             | Self::DeleteObjects(_)
@@ -153,13 +155,14 @@ impl AnyOperation {
     /// Reports whether the provider may have to move an object's bytes before it can answer, so that no fixed time bounds
     /// the answer. Every single call that it makes is bounded all the same.
     pub fn may_move_bytes(&self) -> bool {
-        matches!(self, Self::UploadPartCopy(_))
+        matches!(self, Self::UploadPartCopy(_) | Self::AppendObject(_))
     }
 
     /// Returns the body that the client sends with this operation, if it has one.
     pub fn payload_mut(&mut self) -> Option<&mut Payload> {
         match self {
             Self::PutObject(operation) => Some(&mut operation.payload),
+            Self::AppendObject(operation) => Some(&mut operation.payload),
             Self::UploadPart(operation) => Some(&mut operation.payload),
             _ => None,
         }
@@ -176,6 +179,7 @@ impl AnyOperation {
             Self::HeadObject(operation) => Some(&operation.bucket),
             Self::GetObject(operation) => Some(&operation.bucket),
             Self::PutObject(operation) => Some(&operation.bucket),
+            Self::AppendObject(operation) => Some(&operation.bucket),
             Self::CopyObject(operation) => Some(&operation.bucket),
             Self::DeleteObject(operation) => Some(&operation.bucket),
             Self::DeleteObjects(operation) => Some(&operation.bucket),
@@ -205,6 +209,7 @@ impl AnyOperation {
             Self::HeadObject(operation) => Some(&operation.key),
             Self::GetObject(operation) => Some(&operation.key),
             Self::PutObject(operation) => Some(&operation.key),
+            Self::AppendObject(operation) => Some(&operation.key),
             Self::CopyObject(operation) => Some(&operation.key),
             Self::DeleteObject(operation) => Some(&operation.key),
             Self::CreateUpload(operation) => Some(&operation.key),
@@ -459,6 +464,34 @@ pub struct ObjectWritten {
     pub hash: ContentHash,
 }
 
+/// Goes on with an object: its first bytes stay, by reference, and the payload takes the place of the rest. The object is
+/// replaced as a whole or not at all; it keeps its headers and gets a new modification time.
+///
+/// Errors: `NoSuchBucket`, `NoSuchKey`; `PreconditionFailed` if the object has another content than `base`, at the beginning
+/// or at the commit; `InvalidRange` if it has fewer bytes than are to stay.
+#[derive(Debug)]
+pub struct AppendObject {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: ObjectKey,
+    /// Xet hash of the content to go on with.
+    pub base: ContentHash,
+    /// How many bytes of it stay: from zero up to all of them.
+    pub kept_bytes: u64,
+    /// The bytes that follow, and what the client vouches for.
+    pub payload: Payload,
+}
+
+/// The object as it is stored now.
+#[derive(Debug, Clone)]
+pub struct ObjectAppended {
+    /// Size in bytes, with what stayed.
+    pub size: u64,
+    /// Xet hash of the content.
+    pub hash: ContentHash,
+}
+
 /// Copies an object by its hash; no byte of it is read.
 #[derive(Debug, Clone)]
 pub struct CopyObject {
@@ -476,6 +509,9 @@ pub struct CopyObject {
     pub conditions: WriteConditions,
     /// New metadata; `None` copies the source's.
     pub replace_metadata: Option<ObjectMetadata>,
+    /// The copy's modification time, of which milliseconds count; `None` keeps the source's, or with new metadata takes
+    /// what that says, else now.
+    pub mtime: Option<OffsetDateTime>,
 }
 
 /// The copy.

@@ -338,7 +338,7 @@ async fn parts_are_forgotten_with_the_content_that_had_them() {
 }
 
 /// A provider in this process, in front of the stand's Hub, and its tenant.
-fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant) {
+pub(crate) fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant) {
     let http = HttpConfig {
         uses_env_proxy: false,
         ..HttpConfig::default()

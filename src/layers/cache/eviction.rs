@@ -21,6 +21,7 @@ impl Effects {
         let bucket = request.caller.bucket(operation.bucket()?);
         match operation {
             AnyOperation::PutObject(_)
+            | AnyOperation::AppendObject(_)
             | AnyOperation::CopyObject(_)
             | AnyOperation::DeleteObject(_)
             | AnyOperation::CompleteUpload(_) => {
