@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 VENV ?= .venv
-SUITES := fmt clippy doc unit clients deny
+SUITES := fmt clippy doc unit clients helm deny
 
 # A suite that cannot run here says why and exits with this code; `make test` reports it as skipped.
 SKIPPED := 77
@@ -52,12 +52,22 @@ clients: ## Suite: real S3 and Hugging Face clients against the binary; the READ
 	$(VENV)/bin/pytest tests/clients -m "not e2e"
 	$(VENV)/bin/python tests/clients/table.py
 
-e2e: ## The rest of the clients' table: what is compiled with Go, and what takes minutes. About 10 minutes on 2 cores.
+helm: ## Suite: the chart: what it renders, what Kubernetes and the gateway say of it, and what it refuses.
+	@$(CARGO) test --quiet --locked --no-run --test process
+	@tests/environment $(VENV)/helm tests/helm/requirements.txt || { \
+		echo "SKIP: Helm's library and the schemas of Kubernetes cannot be installed"; exit $(SKIPPED); \
+	}
+	$(VENV)/helm/bin/pytest tests/helm
+
+e2e: ## The rest of the clients' table: what is compiled with Go, and what takes minutes. About 20 minutes on 2 cores.
 	@$(CARGO) test --quiet --locked --no-run --test process
 	@tests/clients/install $(VENV)
 	@cd tests/clients/drivers/go && nice go build -o $(CURDIR)/target/go-worker . || echo "SKIP: the clients of Go cannot be compiled"
 	HUGBUCKET_GO_WORKER=$(CURDIR)/target/go-worker $(VENV)/bin/pytest tests/clients -m e2e
 	$(VENV)/bin/python tests/clients/table.py
+	@nice tests/go-tools $(CURDIR)/target/go-tools
+	@tests/environment $(VENV)/helm tests/helm/requirements.txt
+	HUGBUCKET_GO_TOOLS=$(CURDIR)/target/go-tools $(VENV)/helm/bin/pytest tests/helm
 
 deny: ## Suite: licences, sources, and duplicates of dependencies; known vulnerabilities where the network allows it.
 	@command -v cargo-deny >/dev/null || { \

@@ -75,8 +75,11 @@ pub struct DevHubArguments {
 }
 
 /// Arguments of `hugbucket healthcheck`.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct HealthCheckArguments {
+    /// Admin listener of another gateway, as host and port; by default, that of this configuration.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub addr: Option<String>,
     /// How long to wait for the answer.
     #[arg(long, default_value = "3 s", value_parser = parse::duration)]
     pub timeout: Duration,
@@ -229,7 +232,7 @@ mod tests {
         assert_eq!(invocation.config, Some("/c.toml".into()));
         assert!(matches!(
             invocation.command,
-            Command::HealthCheck(HealthCheckArguments { timeout }) if timeout == Duration::from_secs(1)
+            Command::HealthCheck(HealthCheckArguments { timeout, .. }) if timeout == Duration::from_secs(1)
         ));
     }
 

@@ -1,6 +1,6 @@
-//! `hugbucket healthcheck`: asks the admin listener of the same configuration whether the gateway is ready.
+//! `hugbucket healthcheck`: asks the admin listener of the same configuration, or another one, whether the gateway is ready.
 //!
-//! Containers without a shell or curl use it as their health command.
+//! Containers without a shell or curl use it as their health command, and the chart's test asks through the Service with it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,12 +18,12 @@ use crate::config::{Values, parse};
 ///
 /// Errors: the admin listener is off, does not answer in time, or answers something else.
 pub(super) async fn run(values: &Values, arguments: HealthCheckArguments) -> Result<(), Failure> {
-    let address = values.parse("HUGBUCKET_ADMIN_ADDR", parse::listener)?;
-    let address = address.map(reachable).ok_or_else(|| {
-        Failure::configuration("there is nothing to ask: HUGBUCKET_ADMIN_ADDR is `off`")
-    })?;
+    let address = match arguments.addr {
+        Some(address) => address,
+        None => own_address(values)?,
+    };
     let failed = |reason: String| Failure::Runtime(format!("{address} {reason}"));
-    match tokio::time::timeout(arguments.timeout, ask(address)).await {
+    match tokio::time::timeout(arguments.timeout, ask(&address)).await {
         Ok(Ok(StatusCode::OK)) => Ok(()),
         Ok(Ok(status)) => Err(failed(format!("is not ready: {status}"))),
         Ok(Err(reason)) => Err(failed(format!("does not answer: {reason}"))),
@@ -32,6 +32,15 @@ pub(super) async fn run(values: &Values, arguments: HealthCheckArguments) -> Res
             arguments.timeout
         ))),
     }
+}
+
+/// Returns the address of this configuration's admin listener.
+fn own_address(values: &Values) -> Result<String, Failure> {
+    let address = values.parse("HUGBUCKET_ADMIN_ADDR", parse::listener)?;
+    let address = address.map(reachable).ok_or_else(|| {
+        Failure::configuration("there is nothing to ask: HUGBUCKET_ADMIN_ADDR is `off`")
+    })?;
+    Ok(address.to_string())
 }
 
 /// Turns the address of a listener into one that can be connected to: "every address" becomes loopback.
@@ -44,8 +53,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Sends the request over a plain connection: no proxy, no redirect, no pool.
-async fn ask(address: SocketAddr) -> Result<StatusCode, String> {
+/// Sends the request over a plain connection: no proxy, no redirect, no pool. A host name is looked up.
+async fn ask(address: &str) -> Result<StatusCode, String> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| error.to_string())?;
@@ -54,9 +63,9 @@ async fn ask(address: SocketAddr) -> Result<StatusCode, String> {
         .map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
     let request = Request::get("/readyz")
-        .header(header::HOST, address.to_string())
+        .header(header::HOST, address)
         .body(Empty::<Bytes>::new())
-        .expect("a fixed path and an address make a request");
+        .map_err(|_| "it is no host and port".to_owned())?;
     let response = sender.send_request(request).await;
     connection.abort();
     response
@@ -78,8 +87,12 @@ mod tests {
     async fn check(admin: String) -> Result<(), Failure> {
         let environment = BTreeMap::from([("HUGBUCKET_ADMIN_ADDR".to_owned(), admin)]);
         let values = Values::gather(&environment, &BTreeMap::new(), None).unwrap();
+        run(&values, arguments(None)).await
+    }
+
+    fn arguments(addr: Option<String>) -> HealthCheckArguments {
         let timeout = Duration::from_secs(10);
-        run(&values, HealthCheckArguments { timeout }).await
+        HealthCheckArguments { addr, timeout }
     }
 
     async fn gateway(status: StatusCode) -> String {
@@ -109,6 +122,18 @@ mod tests {
             .unwrap();
         assert_eq!(check(unused.to_string()).await.unwrap_err().exit_code(), 1);
         assert_eq!(check("off".into()).await.unwrap_err().exit_code(), 2);
+    }
+
+    #[tokio::test]
+    async fn another_gateway_is_asked_by_the_name_of_its_host() {
+        let other = gateway(StatusCode::OK).await;
+        let port = other.rsplit(':').next().unwrap();
+        let off = BTreeMap::from([("HUGBUCKET_ADMIN_ADDR".to_owned(), "off".to_owned())]);
+        let values = Values::gather(&off, &BTreeMap::new(), None).unwrap();
+        let ask = |addr: String| run(&values, arguments(Some(addr)));
+        assert!(ask(format!("localhost:{port}")).await.is_ok());
+        let refused = ask("no port".into()).await.unwrap_err();
+        assert_eq!(refused.exit_code(), 1);
     }
 
     #[test]
