@@ -22,8 +22,22 @@
     not(test),
     expect(dead_code, reason = "the session that uses it is not there yet")
 )]
+mod backend;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session that uses it is not there yet")
+)]
+mod error;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session that uses it is not there yet")
+)]
 mod gate;
-#[expect(dead_code, reason = "the session that uses it is not there yet")]
+mod path;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session that uses it is not there yet")
+)]
 mod refusal;
 #[expect(dead_code, reason = "the session that uses it is not there yet")]
 mod user;

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | `requests` | `requests_*`, `request_*`, bytes, object sizes, rejections, auth failures, `provider_*` |
 //! | `upstream` | `upstream_*`, `hub_budget_*`, commits, deduplication, ingest memory |
+//! | `listing` | `ftp_names_left_out_total` |
 //! | `cache` | `cache_*` |
 //! | `process` | `build_info`, `ready`, `shutting_down`, panics, configuration, `tokio_*`, and the usual `process_*` |
 
 mod cache;
 mod labels;
+mod listing;
 mod process;
 mod register;
 mod requests;
@@ -26,6 +28,7 @@ pub use requests::{ProviderSeries, RequestSeries};
 pub use upstream::InFlight;
 
 use cache::CacheSeries;
+use listing::ListingSeries;
 use process::ProcessSeries;
 use register::Register;
 use requests::RequestSeriesSet;
@@ -51,6 +54,7 @@ struct Series {
     requests: RequestSeriesSet,
     upstream: UpstreamSeries,
     cache: CacheSeries,
+    listing: ListingSeries,
     process: ProcessSeries,
 }
 
@@ -72,6 +76,7 @@ impl Metrics {
             requests: RequestSeriesSet::register(&register)?,
             upstream: UpstreamSeries::register(&register)?,
             cache: CacheSeries::register(&register)?,
+            listing: ListingSeries::register(&register)?,
             process: ProcessSeries::register(&register)?,
             process_registry: process::registry()?,
             registry,

@@ -1,0 +1,56 @@
+//! What a session last saw of a file: a later command may rely on it.
+//!
+//! FTP says in two commands what should be one: where a transfer goes on (SIZE, then REST), and what an APPE appends to.
+//! Between them the file may change. So the backend remembers the content that the first command saw, and the second one
+//! goes on with that content or not at all.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ftp::path::Entry;
+use crate::storage::{ContentHash, ObjectInfo};
+
+/// What was found under a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A file with this content, and its size in bytes.
+    File(ContentHash, u64),
+    /// No file.
+    Nothing,
+    /// The look-up failed, so nobody knows. The engine then believes that there is no file, and would turn an append into
+    /// an overwrite.
+    Unknown,
+}
+
+impl Seen {
+    /// Remembers a file.
+    pub(super) fn file(info: &ObjectInfo) -> Self {
+        Self::File(info.hash, info.size)
+    }
+}
+
+/// The last path that a session looked at, and what it found. A cheap clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sight(Arc<Mutex<Option<(Entry, Seen)>>>);
+
+impl Sight {
+    /// Remembers what was found; it replaces what was remembered before.
+    pub(super) fn note(&self, entry: &Entry, seen: Seen) {
+        *self.lock() = Some((entry.clone(), seen));
+    }
+
+    /// Returns what was found, if the path is the one that was looked at last.
+    pub(super) fn of(&self, entry: &Entry) -> Option<Seen> {
+        let sight = self.lock();
+        let (last, seen) = sight.as_ref()?;
+        (last == entry).then_some(*seen)
+    }
+
+    /// Forgets everything: the session itself changes what it saw.
+    pub(super) fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Entry, Seen)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

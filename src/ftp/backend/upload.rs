@@ -1,0 +1,182 @@
+//! STOR and APPE: a file, or its new end, stored as a whole or not at all.
+
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::ftp::backend::Backend;
+use crate::ftp::backend::sight::Seen;
+use crate::ftp::error::Failure;
+use crate::ftp::gate::Gate;
+use crate::ftp::path::{Entry, Place};
+use crate::ftp::user::User;
+use crate::storage::{
+    AppendObject, ByteStream, ContentHash, ObjectKey, ObjectMetadata, Payload, PutObject,
+    StorageError, WriteConditions,
+};
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 256 << 10;
+
+impl Backend {
+    /// Stores a file: all of it, or what follows its first `offset` bytes. Returns how many bytes were new.
+    ///
+    /// Nothing changes before the body has ended well, and then everything does.
+    ///
+    /// Errors: 553 outside of a bucket; 550 for a directory, and for an offset behind the end; 450 if what stays was
+    /// changed meanwhile.
+    pub(super) async fn store(
+        &self,
+        user: &User,
+        place: &Place,
+        offset: u64,
+        body: ByteStream,
+    ) -> Result<u64, Failure> {
+        let Place::Entry(entry) = place else {
+            return Err(Failure::name_not_allowed("a file lies in a bucket"));
+        };
+        let key = entry.key()?;
+        if offset == 0 {
+            self.replace(user, entry, key, body).await
+        } else {
+            self.go_on(user, entry, key, offset, body).await
+        }
+    }
+
+    async fn replace(
+        &self,
+        user: &User,
+        entry: &Entry,
+        key: ObjectKey,
+        body: ByteStream,
+    ) -> Result<u64, Failure> {
+        if self.sight.of(entry) == Some(Seen::Unknown) {
+            self.sight.forget();
+            return Err(Failure::transient(
+                "it is not known whether there is a file to append to",
+            ));
+        }
+        if self.is_directory(user, &entry.directory()).await? {
+            return Err(Failure::not_available("this is a directory"));
+        }
+        let put = PutObject {
+            bucket: entry.bucket.clone(),
+            key,
+            conditions: WriteConditions::default(),
+            payload: Payload::unchecked(body),
+            metadata: ObjectMetadata::default(),
+        };
+        let written = user.call(&self.gateway, put).await?;
+        let now = Seen::File(written.hash, written.size);
+        self.sight.note(entry, now);
+        Ok(written.size)
+    }
+
+    async fn go_on(
+        &self,
+        user: &User,
+        entry: &Entry,
+        key: ObjectKey,
+        offset: u64,
+        body: ByteStream,
+    ) -> Result<u64, Failure> {
+        let (base, size) = self.base(user, entry).await?;
+        if offset > size {
+            return Err(Failure::not_available(format!(
+                "the file has {size} bytes, and nothing can begin at {offset}"
+            )));
+        }
+        let append = AppendObject {
+            bucket: entry.bucket.clone(),
+            key,
+            base,
+            kept_bytes: offset,
+            payload: Payload::unchecked(body),
+        };
+        let appended = user.call(&self.gateway, append).await?;
+        let now = Seen::File(appended.hash, appended.size);
+        self.sight.note(entry, now);
+        Ok(appended.size.saturating_sub(offset))
+    }
+
+    /// Returns the content to go on with, and its size: what this session saw last, else what is there now.
+    async fn base(&self, user: &User, entry: &Entry) -> Result<(ContentHash, u64), Failure> {
+        if let Some(Seen::File(hash, size)) = self.sight.of(entry) {
+            return Ok((hash, size));
+        }
+        match self.file(user, entry).await? {
+            Some(info) => Ok((info.hash, info.size)),
+            None => Err(entry.missing().into()),
+        }
+    }
+}
+
+/// Returns what a data connection brings as the body of a write. It ends well only if the gate lets it.
+pub(super) fn body_of(input: impl AsyncRead + Send + Unpin + 'static, gate: Gate) -> ByteStream {
+    let start = (input, BytesMut::new());
+    let frames = stream::try_unfold(start, move |(mut input, mut buffer)| {
+        let gate = gate.clone();
+        async move {
+            buffer.reserve(READ_BYTES);
+            // Whatever breaks a data connection, the client has not said that this was all.
+            let read = input.read_buf(&mut buffer).await;
+            if read.map_err(|_| StorageError::IncompleteBody)? == 0 {
+                gate.permit().await?;
+                return Ok(None);
+            }
+            let frame: Bytes = buffer.split().freeze();
+            Ok(Some((frame, (input, buffer))))
+        }
+    });
+    ByteStream::new(frames, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use futures::StreamExt as _;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Every read finds a connection that was reset.
+    struct Reset;
+
+    impl AsyncRead for Reset {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_ends_well_only_behind_the_gate() {
+        let gate = Gate::new();
+        let refused = body_of(&b"abc"[..], gate.clone()).collect(10).await;
+        assert_eq!(refused.unwrap_err().outcome(), "incomplete_body");
+        gate.end(Duration::from_millis(25));
+        let whole = body_of(&b"abc"[..], gate.clone()).collect(10).await;
+        assert_eq!(whole.unwrap(), "abc");
+        let again = body_of(&b"abc"[..], gate).collect(10).await;
+        assert!(again.is_err(), "one end lets one body pass");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_breaks_is_no_end() {
+        let gate = Gate::new();
+        gate.end(Duration::ZERO);
+        let mut body = body_of((&b"abc"[..]).chain(Reset), gate.clone());
+        assert_eq!(body.next().await.unwrap().unwrap(), "abc");
+        let error = body.next().await.unwrap().unwrap_err();
+        assert_eq!(error.outcome(), "incomplete_body");
+        // Nobody has asked the gate.
+        gate.permit().await.unwrap();
+    }
+}
