@@ -14,6 +14,7 @@
 //!                 deadline           time to the head, and idle time; never a whole transfer
 //!                 auth               claims are verified, and the body with them
 //!                    │  StorageRequest<Principal>      who the client is
+//!                 reach              buckets and directories that are not the caller's do not exist
 //!                 namespace          bucket names are scoped, the Hub token is chosen
 //!                    │  StorageRequest<Tenant>         whose buckets these are
 //!                 public             strangers see public buckets, if they are let in at all

@@ -10,8 +10,8 @@ use tower::util::BoxCloneSyncService;
 use crate::layers::auth::CredentialStore;
 use crate::layers::{
     AdmissionLayer, AuthLayer, DeadlineLayer, Deadlines, FileInfoCacheLayer, FileInfoLimits,
-    NamespaceLayer, ProviderMetricsLayer, PublicReadLayer, RequestMetricsLayer, RetryLimits,
-    RetryPolicy, Tenancy, TraceLayer,
+    NamespaceLayer, ProviderMetricsLayer, PublicReadLayer, ReachLayer, RequestMetricsLayer,
+    RetryLimits, RetryPolicy, Tenancy, TraceLayer,
 };
 use crate::storage::{StorageService, StorageStack, Tenant};
 use crate::telemetry::Metrics;
@@ -72,6 +72,8 @@ pub fn storage_stack(
             OffsetDateTime::now_utc,
             metrics.clone(),
         ))
+        // Below auth, which knows the principal; above all that answers, so that an answer shows no more than its caller sees.
+        .layer(ReachLayer::new(&metrics))
         // Names become full bucket ids from here on, so that the cache cannot mix namespaces.
         .layer(NamespaceLayer::new(tenancy, &metrics))
         // Below namespace, which knows the bucket; above the cache, whose hits are not for strangers.

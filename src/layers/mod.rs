@@ -10,6 +10,7 @@
 //! | [`admission`] | how many operations may be under way |
 //! | [`deadline`] | how long an answer may take, and how long a transfer may stand still |
 //! | [`auth`] | who is let in |
+//! | [`reach`] | which buckets and directories a principal sees |
 //! | [`namespace`] | whose buckets a principal sees |
 //! | [`public`] | which buckets callers without credentials see |
 //! | [`cache`] | which look-ups need no upstream call |
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod provider_metrics;
 pub mod public;
+pub mod reach;
 pub mod retry;
 pub mod trace;
 
@@ -42,5 +44,6 @@ pub use metrics::RequestMetricsLayer;
 pub use namespace::{NamespaceLayer, Scope, Tenancy};
 pub use provider_metrics::ProviderMetricsLayer;
 pub use public::PublicReadLayer;
+pub use reach::ReachLayer;
 pub use retry::{RetryLimits, RetryPolicy};
 pub use trace::TraceLayer;

@@ -54,8 +54,9 @@ impl Backend {
     }
 
     async fn only_child(&self, user: &User, place: &Place) -> Result<Option<Child>, Failure> {
-        let Place::Entry(entry) = place else {
-            return Ok(None);
+        let entry = match place {
+            Place::Entry(entry) if !self.is_root(user, place) => entry,
+            Place::Entry(_) | Place::Bucket(_) | Place::Buckets => return Ok(None),
         };
         let found = match self.file(user, entry).await {
             Err(StorageError::NoSuchBucket { .. }) => None,

@@ -28,6 +28,11 @@ impl Backend {
                 let found = user.call(&self.gateway, HeadBucket { bucket }).await?;
                 Ok(Facts::of_directory(user, Some(found.info.created_at)))
             }
+            // What a user sees as the root is there, whether or not anything lies in it.
+            Place::Entry(entry) if self.is_root(user, place) => {
+                let found = self.directory(user, &entry.directory()).await?;
+                Ok(found.unwrap_or_else(|| Facts::of_directory(user, None)))
+            }
             Place::Entry(entry) => self.stat_entry(user, entry).await,
         }
     }
@@ -123,8 +128,11 @@ impl Backend {
 
     /// Checks that a path leads to a directory. Errors: 550.
     pub(super) async fn enter_directory(&self, user: &User, place: &Place) -> Result<(), Failure> {
-        let Place::Entry(entry) = place else {
-            return self.stat(user, place).await.map(|_| ());
+        let entry = match place {
+            Place::Entry(entry) if !self.is_root(user, place) => entry,
+            Place::Entry(_) | Place::Bucket(_) | Place::Buckets => {
+                return self.stat(user, place).await.map(|_| ());
+            }
         };
         if self.is_directory(user, &entry.directory()).await? {
             return Ok(());

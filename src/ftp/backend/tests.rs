@@ -568,6 +568,18 @@ async fn a_user_with_a_root_sees_nothing_else() {
 }
 
 #[tokio::test]
+async fn an_empty_root_is_there_and_is_no_file() {
+    let bench = Bench::rooted("data/team", &["data"]);
+    bench.memory.put("data/team", "a file beside the root");
+    assert_eq!(bench.cwd("/").await, 200);
+    assert!(bench.stat("/").await.unwrap().is_dir());
+    assert_eq!(bench.names("/").await.unwrap(), [""; 0]);
+    assert_eq!(bench.nlst("/").await, "");
+    assert_eq!(bench.put("/", 0, "new").await, 553);
+    assert_eq!(bench.memory.names(), ["data/team"]);
+}
+
+#[tokio::test]
 async fn a_root_that_is_a_bucket_stays() {
     let bench = Bench::rooted("data", &["data"]);
     assert_eq!(bench.cwd("/").await, 200);

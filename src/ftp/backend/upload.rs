@@ -32,8 +32,11 @@ impl Backend {
         offset: u64,
         body: ByteStream,
     ) -> Result<u64, Failure> {
-        let Place::Entry(entry) = place else {
-            return Err(Failure::name_not_allowed("a file lies in a bucket"));
+        let entry = match place {
+            Place::Entry(entry) if !self.is_root(user, place) => entry,
+            Place::Entry(_) | Place::Bucket(_) | Place::Buckets => {
+                return Err(Failure::name_not_allowed("a file lies in a bucket"));
+            }
         };
         let key = entry.key()?;
         if offset == 0 {
