@@ -307,6 +307,7 @@ pub(crate) fn copy(source: &str, name: &str) -> CopyObject {
         conditions: WriteConditions::default(),
         replace_metadata: None,
         mtime: None,
+        replace_tags: None,
     }
 }
 

@@ -7,10 +7,11 @@
 //! | [`bucket`], [`list`] | buckets and listings |
 //! | [`read`], [`mod@write`], [`mutate`] | objects: look-up and download, upload, copy and delete |
 //! | [`append`] | objects that go on where others end |
-//! | [`parts`] | the parts that an object was uploaded in |
+//! | [`parts`], [`tags`] | the parts that an object was uploaded in, and its tags |
 //! | [`multipart`] | multipart uploads, whose state lies in the bucket |
 //! | [`sidecar`] | metadata that the Hub has no field for |
 //! | [`recent`] | what this process wrote lately |
+//! | `turn` | one at a time |
 //! | [`commit`] | group commit: many writes, one batch call, each with its own verdict |
 //! | [`http`] | the middleware chain around every upstream call |
 
@@ -28,10 +29,13 @@ pub mod read;
 pub mod recent;
 pub mod service;
 pub mod sidecar;
+pub mod tags;
+mod turn;
 pub mod write;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio_util::task::TaskTracker;
 
@@ -41,7 +45,8 @@ use crate::provider::hub::{HubClient, HubConfig};
 use crate::provider::list::Lister;
 use crate::provider::multipart::{SweepConfig, Sweeper, UploadCaches};
 use crate::provider::recent::RecentWrites;
-use crate::storage::{BucketId, StorageError, Tenant, Visibility};
+use crate::provider::turn::Turns;
+use crate::storage::{BucketId, ContentHash, ObjectKey, StorageError, Tenant, Visibility};
 use crate::telemetry::Metrics;
 
 /// What the provider needs to know.
@@ -70,6 +75,8 @@ struct Shared {
     committer: Committer,
     lister: Lister,
     uploads: UploadCaches,
+    /// Objects whose tags somebody is changing.
+    tagging: Turns<ObjectKey>,
     sweeper: Sweeper,
     default_visibility: Visibility,
     keeps_checksums: bool,
@@ -95,6 +102,7 @@ impl HfProvider {
             ),
             lister: Lister::new(hub.clone(), recent),
             uploads: UploadCaches::default(),
+            tagging: Turns::default(),
             sweeper: Sweeper::new(config.sweep),
             default_visibility: config.default_visibility,
             keeps_checksums: config.keeps_checksums,
@@ -137,6 +145,20 @@ impl HfProvider {
             }
             .boxed()
         })
+    }
+
+    /// Stores a small file of hugbucket's own, and returns its hash: from now on a batch line can name it.
+    async fn store_hidden(
+        &self,
+        access: &AccessSource,
+        bucket: &BucketId,
+        content: Bytes,
+    ) -> Result<ContentHash, StorageError> {
+        let cas = &self.0.cas;
+        let staged = cas.upload_bytes(access, bucket, content).await?;
+        let hash = staged.hash();
+        cas.register(access, bucket, vec![staged]).await?;
+        Ok(hash)
     }
 
     /// Runs the last steps of a write in a task of their own, so that they happen whole even if the caller leaves.

@@ -6,12 +6,12 @@ use time::OffsetDateTime;
 use crate::provider::cas::AccessSource;
 use crate::provider::commit::Change;
 use crate::provider::hub::BatchLine;
-use crate::provider::sidecar::{self, Attached};
+use crate::provider::sidecar::{self, Attached, Binding};
 use crate::provider::{HfProvider, bucket};
 use crate::storage::{
     BucketDeleted, BucketId, ContentHash, CopyObject, DeleteBucket, DeleteObject, DeleteObjects,
     Guards, ObjectChecksum, ObjectCopied, ObjectDeleted, ObjectInfo, ObjectKey, ObjectMetadata,
-    ObjectsDeleted, StorageError, Tenant, WriteConditions,
+    ObjectParts, ObjectsDeleted, StorageError, Tags, Tenant, WriteConditions,
 };
 
 impl HfProvider {
@@ -50,11 +50,12 @@ impl HfProvider {
                 source_bucket: &source_bucket,
                 bucket: &bucket,
                 key: &operation.key,
+                new_metadata: operation.replace_metadata,
+                new_tags: operation.replace_tags,
+                new_mtime: operation.mtime,
             };
             let access = provider.access(&tenant, &bucket);
-            let lines = provider
-                .copy_lines(&access, &copy, operation.replace_metadata, operation.mtime)
-                .await?;
+            let lines = provider.copy_lines(&access, &copy).await?;
             let change = Change::of_object(&operation.key, operation.conditions, lines);
             provider
                 .0
@@ -71,53 +72,37 @@ impl HfProvider {
     }
 
     /// Returns the batch lines of a copy, after its sidecar, if it needs a new one, was stored.
+    ///
+    /// If it needs none, the one that may lie beside the destination goes: a copy can have the content and the modification
+    /// time of what stood there once, and would show that object's metadata.
     async fn copy_lines(
         &self,
         access: &AccessSource,
         copy: &Copy<'_>,
-        replacement: Option<ObjectMetadata>,
-        mtime: Option<OffsetDateTime>,
     ) -> Result<Vec<BatchLine>, StorageError> {
-        let is_plain = replacement.is_none();
-        let metadata = replacement.unwrap_or_else(|| copy.source.metadata.clone());
-        // A plain copy keeps the source's modification time; with new metadata it is what that says, else now.
-        let (metadata, mtime) = match (mtime, copy.source.mtime) {
-            (Some(mtime), _) => sidecar::touched(metadata, mtime)?,
-            (None, Some(mtime)) if is_plain => (metadata, mtime),
-            (None, _) => {
-                let mtime = sidecar::mtime(&metadata, OffsetDateTime::now_utc());
-                (metadata, mtime)
-            }
-        };
-        let mut lines = vec![copy.object_line(mtime, metadata.content_type.clone())];
+        let (metadata, mtime) = copy.stamp()?;
+        let object = copy.object_line(mtime, metadata.content_type.clone());
         let attached = Attached {
             metadata,
             checksum: self.kept_of(copy.source),
             // A copy is written whole.
-            part_sizes: Vec::new(),
+            parts: ObjectParts::default(),
         };
-        if attached.needs_sidecar()
-            || (copy.is_across_buckets() && attached.metadata.content_type.is_some())
-        {
-            let content = sidecar::encode(attached, &copy.source.hash, mtime);
-            let staged = self
-                .0
-                .cas
-                .upload_bytes(access, copy.bucket, content)
-                .await?;
-            let hash = staged.hash();
-            self.0
-                .cas
-                .register(access, copy.bucket, vec![staged])
-                .await?;
-            lines.push(BatchLine::AddFile {
-                path: sidecar::path(copy.key),
-                hash,
-                mtime: Some(mtime),
-                content_type: None,
-            });
+        let carries_type = copy.is_across_buckets() && attached.metadata.content_type.is_some();
+        let path = sidecar::path(copy.key);
+        if !(attached.needs_sidecar() || carries_type) {
+            return Ok(vec![object, BatchLine::DeleteFile { path }]);
         }
-        Ok(lines)
+        let binding = Binding::of_write(&copy.source.hash, mtime);
+        let content = sidecar::encode(attached, binding);
+        let hash = self.store_hidden(access, copy.bucket, content).await?;
+        let sidecar = BatchLine::AddFile {
+            path,
+            hash,
+            mtime: Some(mtime),
+            content_type: None,
+        };
+        Ok(vec![object, sidecar])
     }
 
     /// Returns the checksum that a copy keeps: the source's, for its content is the same. Nothing is computed anew.
@@ -201,15 +186,39 @@ impl HfProvider {
     }
 }
 
-/// Where a copy comes from and goes to.
+/// Where a copy comes from and goes to, and what is new of it.
 struct Copy<'a> {
     source: &'a ObjectInfo,
     source_bucket: &'a BucketId,
     bucket: &'a BucketId,
     key: &'a ObjectKey,
+    new_metadata: Option<ObjectMetadata>,
+    new_tags: Option<Tags>,
+    new_mtime: Option<OffsetDateTime>,
 }
 
 impl Copy<'_> {
+    /// Returns the metadata and the modification time of the copy. That is the one it is given; else a plain copy keeps the
+    /// source's, and one with new metadata takes what that says, else now.
+    ///
+    /// Errors: as [`sidecar::touched`].
+    fn stamp(&self) -> Result<(ObjectMetadata, OffsetDateTime), StorageError> {
+        let source = &self.source.metadata;
+        let metadata = self.new_metadata.as_ref().unwrap_or(source).clone();
+        let metadata = ObjectMetadata {
+            tags: self.new_tags.as_ref().unwrap_or(&source.tags).clone(),
+            ..metadata
+        };
+        match (self.new_mtime, self.source.mtime) {
+            (Some(mtime), _) => sidecar::touched(metadata, mtime),
+            (None, Some(mtime)) if self.new_metadata.is_none() => Ok((metadata, mtime)),
+            (None, _) => {
+                let mtime = sidecar::mtime(&metadata, OffsetDateTime::now_utc());
+                Ok((metadata, mtime))
+            }
+        }
+    }
+
     fn is_across_buckets(&self) -> bool {
         self.source_bucket != self.bucket
     }

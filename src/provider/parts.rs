@@ -1,20 +1,20 @@
 //! The parts that an object was uploaded in.
 //!
-//! A completed upload leaves the sizes of its parts in the object's sidecar, bound to its content like everything in there.
-//! They are read only when somebody asks for a part: nobody else pays for them.
+//! A completed upload leaves the sizes of its parts, and their checksums if these are kept, in the object's sidecar, bound to
+//! its content like everything in there. They are read only when somebody asks for a part: nobody else pays for them.
 
 use std::sync::Arc;
 
 use crate::provider::HfProvider;
 use crate::provider::cas::FileRef;
-use crate::provider::sidecar;
+use crate::provider::sidecar::{self, Binding};
 use crate::storage::{
-    BucketId, DescribeObject, FoundPart, ObjectDescription, ObjectInfo, PartNumber, ResolvedRange,
-    StorageError, Tenant,
+    BucketId, DescribeObject, FoundPart, ObjectDescription, ObjectInfo, ObjectParts, PartNumber,
+    ResolvedRange, StorageError, Tenant,
 };
 
 impl HfProvider {
-    /// Looks an object up together with the sizes of its parts.
+    /// Looks an object up together with its parts.
     pub(super) async fn describe_object(
         &self,
         tenant: &Tenant,
@@ -23,11 +23,14 @@ impl HfProvider {
         let bucket = tenant.bucket(&operation.bucket);
         let info = self.resolve(tenant, &bucket, &operation.key).await?;
         operation.conditions.check(&info)?;
-        let part_sizes = match operation.wants_parts {
-            true => self.part_sizes(tenant, &bucket, &info).await?,
+        let parts = match operation.wants_parts {
+            true => self.parts_of(tenant, &bucket, &info).await?,
             false => None,
         };
-        Ok(ObjectDescription { info, part_sizes })
+        Ok(ObjectDescription {
+            info,
+            parts: parts.map(Arc::new),
+        })
     }
 
     /// Returns a part of an object.
@@ -40,17 +43,18 @@ impl HfProvider {
         info: &ObjectInfo,
         number: PartNumber,
     ) -> Result<FoundPart, StorageError> {
-        let sizes = self.part_sizes(tenant, bucket, info).await?;
-        part_of(info.size, sizes.as_deref(), number)
+        let parts = self.parts_of(tenant, bucket, info).await?;
+        let sizes = parts.as_ref().map(|parts| parts.sizes.as_slice());
+        part_of(info.size, sizes, number)
     }
 
-    /// Returns the sizes of an object's parts; `None` if it was uploaded whole.
-    async fn part_sizes(
+    /// Returns an object's parts; `None` if it was uploaded whole.
+    async fn parts_of(
         &self,
         tenant: &Tenant,
         bucket: &BucketId,
         info: &ObjectInfo,
-    ) -> Result<Option<Arc<[u64]>>, StorageError> {
+    ) -> Result<Option<ObjectParts>, StorageError> {
         let Some(file) = info.parts_file else {
             return Ok(None);
         };
@@ -61,17 +65,10 @@ impl HfProvider {
         let access = self.access(tenant, bucket);
         let content = self.0.cas.open(&access, file, None).await?;
         let content = content.collect(sidecar::MAX_SIDECAR_BYTES).await?;
-        let attached = sidecar::decode(&content, &info.hash, info.mtime);
-        let sizes = attached.map(|attached| attached.part_sizes);
+        let attached = sidecar::decode(&content, &Binding::of_info(info));
+        let parts = attached.map(|attached| attached.parts);
         // A file that contradicts the object tells nothing about it.
-        let total = |sizes: &[u64]| {
-            sizes
-                .iter()
-                .try_fold(0_u64, |sum, size| sum.checked_add(*size))
-        };
-        Ok(sizes
-            .filter(|sizes| !sizes.is_empty() && total(sizes) == Some(info.size))
-            .map(Arc::from))
+        Ok(parts.filter(|parts| parts.are_of(info.size)))
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::provider::HfProvider;
 use crate::provider::cas::FileRef;
+use crate::provider::commit::Beside;
 use crate::provider::hub::FileRecord;
-use crate::provider::sidecar::{self, Attached};
+use crate::provider::sidecar::{self, Attached, Binding};
 use crate::storage::{
     BucketId, ByteStream, GetObject, HeadObject, ObjectData, ObjectFound, ObjectInfo, ObjectKey,
     PartsFile, StorageError, Tenant,
@@ -76,7 +77,7 @@ impl HfProvider {
         })
     }
 
-    /// Returns what the Hub knows of a key.
+    /// Returns what is known of a key.
     ///
     /// Errors: [`StorageError::NoSuchKey`], [`StorageError::NoSuchBucket`].
     pub(super) async fn resolve(
@@ -85,23 +86,10 @@ impl HfProvider {
         bucket: &BucketId,
         key: &ObjectKey,
     ) -> Result<Arc<ObjectInfo>, StorageError> {
-        let (path, sidecar_path) = (key.hub_path(), sidecar::path(key));
-        let wanted = [path.clone(), sidecar_path.clone()];
-        let mut found = self
-            .0
-            .hub
-            .paths_info(&tenant.hub_token, bucket, &wanted)
-            .await?;
-        let mut take = |path: &str| {
-            let position = found.iter().position(|record| record.path == path)?;
-            Some(found.swap_remove(position))
-        };
-        let Some(record) = take(&path) else {
-            return Err(StorageError::NoSuchKey {
-                key: key.to_string(),
-            });
-        };
-        let sidecar = take(&sidecar_path);
+        let Beside {
+            object: record,
+            companion: sidecar,
+        } = self.look_up(tenant, bucket, key).await?;
         let attached = match &sidecar {
             Some(file) if !holds_only_parts(file) => {
                 self.read_sidecar(tenant, bucket, file, &record).await?
@@ -138,8 +126,39 @@ impl HfProvider {
         }))
     }
 
+    /// Returns what the Hub knows of a key, and the sidecar's file, whatever that is bound to: one `paths-info`.
+    ///
+    /// Errors: as [`HfProvider::resolve`].
+    pub(super) async fn look_up(
+        &self,
+        tenant: &Tenant,
+        bucket: &BucketId,
+        key: &ObjectKey,
+    ) -> Result<Beside, StorageError> {
+        let (path, sidecar_path) = (key.hub_path(), sidecar::path(key));
+        let wanted = [path.clone(), sidecar_path.clone()];
+        let mut found = self
+            .0
+            .hub
+            .paths_info(&tenant.hub_token, bucket, &wanted)
+            .await?;
+        let mut take = |path: &str| {
+            let position = found.iter().position(|record| record.path == path)?;
+            Some(found.swap_remove(position))
+        };
+        match take(&path) {
+            Some(object) => Ok(Beside {
+                object,
+                companion: take(&sidecar_path),
+            }),
+            None => Err(StorageError::NoSuchKey {
+                key: key.to_string(),
+            }),
+        }
+    }
+
     /// Reads what a sidecar attaches; `None` if it belongs to other content.
-    async fn read_sidecar(
+    pub(super) async fn read_sidecar(
         &self,
         tenant: &Tenant,
         bucket: &BucketId,
@@ -159,7 +178,7 @@ impl HfProvider {
             .open(&self.access(tenant, bucket), file, None)
             .await?;
         let content = content.collect(sidecar::MAX_SIDECAR_BYTES).await?;
-        Ok(sidecar::decode(&content, &object.hash, object.mtime))
+        Ok(sidecar::decode(&content, &Binding::of_record(object)))
     }
 }
 

@@ -7,7 +7,10 @@ use futures::future::BoxFuture;
 use tower::Service;
 
 use crate::provider::{HfProvider, bucket};
-use crate::storage::{AnyOperation, AnyOutput, Identity, StorageError, StorageRequest, Tenant};
+use crate::storage::{
+    AnyOperation, AnyOutput, DeleteTags, Identity, PutTags, StorageError, StorageRequest, Tags,
+    TagsDeleted, TagsPut, Tenant,
+};
 
 impl Service<StorageRequest<Tenant>> for HfProvider {
     type Response = AnyOutput;
@@ -106,6 +109,19 @@ impl HfProvider {
             }),
             AnyOperation::DescribeObject(operation) => {
                 AnyOutput::DescribeObject(self.describe_object(&tenant, operation).await?)
+            }
+            AnyOperation::GetTags(operation) => {
+                AnyOutput::GetTags(self.get_tags(&tenant, operation).await?)
+            }
+            AnyOperation::PutTags(PutTags { bucket, key, tags }) => {
+                let bucket = tenant.bucket(&bucket);
+                self.set_tags(&tenant, bucket, key, tags, guards).await?;
+                AnyOutput::PutTags(TagsPut {})
+            }
+            AnyOperation::DeleteTags(DeleteTags { bucket, key }) => {
+                let (bucket, none) = (tenant.bucket(&bucket), Tags::default());
+                self.set_tags(&tenant, bucket, key, none, guards).await?;
+                AnyOutput::DeleteTags(TagsDeleted {})
             }
         })
     }

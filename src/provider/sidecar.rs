@@ -1,7 +1,7 @@
 //! Metadata that the Hub has no field for, in a small file beside the object.
 //!
 //! The Hub keeps an object's content type and modification time. Everything else a writer attaches (user metadata,
-//! Cache-Control, and so on) goes into a sidecar under the hidden prefix, registered in the same batch as the object and
+//! Cache-Control, tags, and so on) goes into a sidecar under the hidden prefix, registered in the same batch as the object and
 //! bound to the content hash **and** the modification time that this batch wrote. A sidecar whose binding differs belongs to
 //! content that was since replaced past this gateway, and is ignored.
 
@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
+use crate::provider::hub::FileRecord;
 use crate::storage::name::HIDDEN_PREFIX;
-use crate::storage::{ContentHash, ObjectChecksum, ObjectKey, ObjectMetadata, StorageError};
+use crate::storage::{
+    ContentHash, ObjectChecksum, ObjectInfo, ObjectKey, ObjectMetadata, ObjectParts, StorageError,
+};
 
-/// The largest sidecar that is read: S3 allows 2 KiB of user metadata, headers are bounded by the adapter, and 10,000 parts
-/// of different sizes take some 150 KiB.
-pub const MAX_SIDECAR_BYTES: usize = 256 << 10;
+/// The largest sidecar that is read: S3 allows 2 KiB of user metadata and ten tags, headers are bounded by the adapter, and
+/// 10,000 parts of different sizes, each with a SHA-256, take some 600 KiB.
+pub const MAX_SIDECAR_BYTES: usize = 1 << 20;
 
 /// The content type of a sidecar that holds nothing but the sizes of parts, so that readers who want no part need not open
 /// it. A Hub that forgets it costs them a look, and nothing else.
@@ -31,17 +34,55 @@ pub fn path(key: &ObjectKey) -> String {
     format!("{HIDDEN_PREFIX}meta/{shard}/{rest}")
 }
 
+/// What a sidecar is bound to: one content, written at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Content hash of the object.
+    hash: String,
+    /// The object's `mtime`, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mtime_ms: Option<i64>,
+    /// When the object was registered, if its writer gave it no `mtime`: another client's, for ours always do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uploaded_ms: Option<i64>,
+}
+
+impl Binding {
+    /// Binds to content that is being written with this `mtime`.
+    pub fn of_write(hash: &ContentHash, mtime: OffsetDateTime) -> Self {
+        Self::new(hash, Some(mtime), mtime)
+    }
+
+    /// Binds to an object as the Hub knows it.
+    pub fn of_record(object: &FileRecord) -> Self {
+        Self::new(&object.hash, object.mtime, object.uploaded_at)
+    }
+
+    /// Binds to an object as a look-up has found it.
+    pub fn of_info(info: &ObjectInfo) -> Self {
+        Self::new(&info.hash, info.mtime, info.last_modified)
+    }
+
+    fn new(hash: &ContentHash, mtime: Option<OffsetDateTime>, uploaded_at: OffsetDateTime) -> Self {
+        Self {
+            hash: hash.to_string(),
+            mtime_ms: mtime.map(millis),
+            uploaded_ms: mtime.is_none().then(|| millis(uploaded_at)),
+        }
+    }
+}
+
 /// What is attached to an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
-    /// Headers and user metadata.
+    /// Headers, user metadata, and tags.
     pub metadata: ObjectMetadata,
     /// The checksum to keep. It is one of the content that the sidecar is bound to, so it is never a stale one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<ObjectChecksum>,
-    /// Sizes of the parts that the object was uploaded in; empty for one that was uploaded whole.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "runs")]
-    pub part_sizes: Vec<u64>,
+    /// The parts that the object was uploaded in; none for one that was uploaded whole.
+    #[serde(flatten)]
+    pub parts: ObjectParts,
 }
 
 impl Attached {
@@ -53,32 +94,17 @@ impl Attached {
         };
         self.metadata != native || self.checksum.is_some()
     }
-}
 
-/// Part sizes as pairs of a size and the number of parts in a row that have it: hardly more than one pair for most objects.
-mod runs {
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    /// The most parts of an object.
-    const MAX_PARTS: u64 = 10_000;
-
-    pub(super) fn serialize<S: Serializer>(sizes: &[u64], to: S) -> Result<S::Ok, S::Error> {
-        let runs = sizes.chunk_by(|one, next| one == next);
-        let runs: Vec<(u64, usize)> = runs.map(|run| (run[0], run.len())).collect();
-        runs.serialize(to)
+    /// Reports whether it tells nothing but parts, given the content type that the Hub keeps with the object.
+    pub fn tells_only_parts(&self, native_type: Option<&str>) -> bool {
+        let own_type = self.metadata.content_type.as_deref();
+        !self.needs_sidecar() && (own_type.is_none() || own_type == native_type)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u64>, D::Error> {
-        let runs: Vec<(u64, u32)> = Vec::deserialize(from)?;
-        let count: u64 = runs.iter().map(|(_, times)| u64::from(*times)).sum();
-        if count > MAX_PARTS {
-            return Err(D::Error::custom("too many parts"));
-        }
-        let sizes = runs
-            .into_iter()
-            .flat_map(|(size, times)| std::iter::repeat_n(size, times as usize));
-        Ok(sizes.collect())
+    /// Returns the content type of its file, which tells readers who want no part that they need not open it.
+    pub fn file_type(&self, native_type: Option<&str>) -> Option<String> {
+        self.tells_only_parts(native_type)
+            .then(|| PARTS_ONLY.to_owned())
     }
 }
 
@@ -86,33 +112,28 @@ mod runs {
 #[derive(Debug, Serialize, Deserialize)]
 struct Document {
     version: u32,
-    /// Content hash of the object.
-    hash: String,
-    /// The object's `mtime`, milliseconds since 1970.
-    mtime_ms: i64,
+    #[serde(flatten)]
+    binding: Binding,
     #[serde(flatten)]
     attached: Attached,
 }
 
-/// Returns the bytes of a sidecar bound to a content hash and a modification time.
-pub fn encode(attached: Attached, hash: &ContentHash, mtime: OffsetDateTime) -> Bytes {
+/// Returns the bytes of a sidecar.
+pub fn encode(attached: Attached, binding: Binding) -> Bytes {
     let document = Document {
         version: 1,
-        hash: hash.to_string(),
-        mtime_ms: millis(mtime),
+        binding,
         attached,
     };
     serde_json::to_vec(&document)
-        .expect("strings and numbers serialise")
+        .expect("strings and numbers serialise, and parts have one algorithm")
         .into()
 }
 
 /// Returns what a sidecar attaches, or `None` if it is malformed or bound to other content.
-pub fn decode(bytes: &[u8], hash: &ContentHash, mtime: Option<OffsetDateTime>) -> Option<Attached> {
+pub fn decode(bytes: &[u8], binding: &Binding) -> Option<Attached> {
     let document: Document = serde_json::from_slice(bytes).ok()?;
-    let is_bound = document.version == 1
-        && document.hash == hash.as_str()
-        && mtime.is_some_and(|mtime| millis(mtime) == document.mtime_ms);
+    let is_bound = document.version == 1 && document.binding == *binding;
     is_bound.then_some(document.attached)
 }
 
@@ -193,7 +214,9 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::storage::Tags;
 
+    const NOW: OffsetDateTime = datetime!(2026-01-02 03:04:05.678 UTC);
     const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     fn with_user(name: &str, value: &str) -> ObjectMetadata {
@@ -230,35 +253,51 @@ mod tests {
         assert!(checksum.needs_sidecar());
     }
 
+    fn hash() -> ContentHash {
+        HASH.parse().unwrap()
+    }
+
     #[test]
     fn a_sidecar_is_bound_to_hash_and_time() {
-        let hash: ContentHash = HASH.parse().unwrap();
         let mtime = datetime!(2026-01-02 03:04:05.678 UTC);
         let written = Attached {
             metadata: with_user("a", "ü"),
             checksum: Some("crc32-cbf43926-2".parse().unwrap()),
-            part_sizes: vec![5, 5, 7],
+            parts: ObjectParts {
+                sizes: vec![5, 5, 7],
+                ..ObjectParts::default()
+            },
         };
-        let bytes = encode(written.clone(), &hash, mtime);
-        assert_eq!(decode(&bytes, &hash, Some(mtime)), Some(written));
-        assert_eq!(decode(&bytes, &ContentHash::EMPTY, Some(mtime)), None);
-        assert_eq!(
-            decode(&bytes, &hash, Some(mtime + Duration::milliseconds(1))),
-            None
+        let bytes = encode(written.clone(), Binding::of_write(&hash(), mtime));
+        let read = |hash: &ContentHash, mtime| decode(&bytes, &Binding::new(hash, mtime, NOW));
+        assert_eq!(read(&hash(), Some(mtime)), Some(written));
+        assert_eq!(read(&ContentHash::EMPTY, Some(mtime)), None);
+        let later = mtime + Duration::milliseconds(1);
+        assert_eq!(read(&hash(), Some(later)), None);
+        assert_eq!(read(&hash(), None), None);
+        assert_eq!(decode(b"{}", &Binding::of_write(&hash(), mtime)), None);
+    }
+
+    #[test]
+    fn without_a_modification_time_the_registration_binds() {
+        let bytes = encode(
+            attached(with_user("a", "b")),
+            Binding::new(&hash(), None, NOW),
         );
-        assert_eq!(decode(&bytes, &hash, None), None);
-        assert_eq!(decode(b"{}", &hash, Some(mtime)), None);
+        let read = |mtime, uploaded_at| decode(&bytes, &Binding::new(&hash(), mtime, uploaded_at));
+        assert!(read(None, NOW).is_some());
+        assert!(read(None, NOW + Duration::milliseconds(1)).is_none());
+        assert!(read(Some(NOW), NOW).is_none());
     }
 
     #[test]
     fn a_sidecar_without_a_checksum_is_read_and_one_with_a_malformed_checksum_is_not() {
-        let mtime = datetime!(2026-01-02 03:04:05.678 UTC);
         let read = |checksum: &str| {
             let document = format!(
                 r#"{{"version":1,"hash":"{HASH}","mtime_ms":{},"metadata":{{}}{checksum}}}"#,
-                millis(mtime)
+                millis(NOW)
             );
-            decode(document.as_bytes(), &HASH.parse().unwrap(), Some(mtime))
+            decode(document.as_bytes(), &Binding::of_write(&hash(), NOW))
         };
         assert_eq!(read(""), Some(Attached::default()));
         assert!(read(r#","checksum":"crc32-cbf43926""#).is_some());
@@ -266,31 +305,45 @@ mod tests {
     }
 
     #[test]
-    fn part_sizes_come_back_as_they_were() {
-        let hash: ContentHash = HASH.parse().unwrap();
-        let mtime = datetime!(2026-01-02 03:04:05.678 UTC);
-        let read = |sizes: &[u64]| {
-            let written = Attached {
-                part_sizes: sizes.to_vec(),
-                ..Attached::default()
-            };
-            let bytes = encode(written, &hash, mtime);
-            decode(&bytes, &hash, Some(mtime)).map(|attached| attached.part_sizes)
+    fn only_parts_make_a_file_for_readers_of_parts() {
+        let parts = Attached {
+            parts: ObjectParts {
+                sizes: vec![5],
+                ..ObjectParts::default()
+            },
+            ..Attached::default()
         };
-        for sizes in [&[][..], &[0], &[5, 5, 7, 5], &[u64::MAX], &[1; 10_000]] {
-            assert_eq!(read(sizes).as_deref(), Some(sizes));
-        }
-        assert_eq!(read(&[1; 10_001]), None);
+        assert_eq!(parts.file_type(None).as_deref(), Some(PARTS_ONLY));
+        let tagged = ObjectMetadata {
+            tags: Tags::new([("a".to_owned(), "b".to_owned())]).unwrap(),
+            ..ObjectMetadata::default()
+        };
+        assert_eq!(attached(tagged).file_type(None), None);
+        let typed = attached(ObjectMetadata {
+            content_type: Some("a/b".into()),
+            ..ObjectMetadata::default()
+        });
+        assert!(typed.tells_only_parts(Some("a/b")));
+        assert!(!typed.tells_only_parts(None) && !typed.tells_only_parts(Some("c/d")));
     }
 
     #[test]
     fn the_largest_sidecar_can_be_read() {
+        let checksum: crate::storage::Checksum =
+            format!("sha256-{}", "ab".repeat(32)).parse().unwrap();
+        let longest = |n: u32| (format!("{n}{}", "ü".repeat(127)), "日".repeat(256));
         let written = Attached {
-            metadata: with_user("a", &"b".repeat(2048)),
-            part_sizes: (0..10_000).map(|n| (5 << 30) - (n % 2)).collect(),
+            metadata: ObjectMetadata {
+                tags: Tags::new((0..10).map(longest)).unwrap(),
+                ..with_user("a", &"b".repeat(2048))
+            },
+            parts: ObjectParts {
+                sizes: (0..10_000).map(|n| (5 << 30) - (n % 2)).collect(),
+                checksums: vec![checksum; 10_000],
+            },
             ..Attached::default()
         };
-        let bytes = encode(written, &ContentHash::EMPTY, OffsetDateTime::now_utc());
+        let bytes = encode(written, Binding::of_write(&ContentHash::EMPTY, NOW));
         assert!(bytes.len() < MAX_SIDECAR_BYTES, "{}", bytes.len());
     }
 

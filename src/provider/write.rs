@@ -7,10 +7,10 @@ use crate::provider::HfProvider;
 use crate::provider::cas::{Companion, Scope, StagedFile, UploadOptions};
 use crate::provider::commit::Change;
 use crate::provider::hub::BatchLine;
-use crate::provider::sidecar::{self, Attached};
+use crate::provider::sidecar::{self, Attached, Binding};
 use crate::storage::{
-    ContentHash, Guards, Integrity, ObjectChecksum, ObjectKey, ObjectMetadata, ObjectWritten,
-    PutObject, StorageError, Tenant,
+    ContentHash, Guards, Integrity, ObjectChecksum, ObjectKey, ObjectMetadata, ObjectParts,
+    ObjectWritten, PutObject, StorageError, Tenant,
 };
 
 impl HfProvider {
@@ -104,14 +104,11 @@ impl Stamp {
         let mtime = self.mtime;
         Some(Box::new(move |hash, _size| {
             let checksum = kept.and_then(|checksum| checksum());
-            sidecar::encode(
-                Attached {
-                    checksum,
-                    ..attached
-                },
-                hash,
-                mtime,
-            )
+            let attached = Attached {
+                checksum,
+                ..attached
+            };
+            sidecar::encode(attached, Binding::of_write(hash, mtime))
         }))
     }
 
@@ -119,7 +116,7 @@ impl Stamp {
     pub(super) fn sidecar(&self, hash: &ContentHash) -> Option<Bytes> {
         let attached = self.attached(None);
         let is_needed = attached.needs_sidecar();
-        is_needed.then(|| sidecar::encode(attached, hash, self.mtime))
+        is_needed.then(|| sidecar::encode(attached, Binding::of_write(hash, self.mtime)))
     }
 
     /// Returns the bytes and the content type of the sidecar of content that was uploaded in parts: it has one, whatever its
@@ -127,23 +124,23 @@ impl Stamp {
     pub(super) fn sidecar_of_parts(
         &self,
         checksum: Option<ObjectChecksum>,
-        part_sizes: Vec<u64>,
+        parts: ObjectParts,
         hash: &ContentHash,
     ) -> (Bytes, Option<String>) {
         let attached = Attached {
-            part_sizes,
+            parts,
             ..self.attached(checksum)
         };
-        let holds_only_parts = !attached.needs_sidecar();
-        let content_type = holds_only_parts.then(|| sidecar::PARTS_ONLY.to_owned());
-        (sidecar::encode(attached, hash, self.mtime), content_type)
+        let content_type = attached.file_type(self.metadata.content_type.as_deref());
+        let binding = Binding::of_write(hash, self.mtime);
+        (sidecar::encode(attached, binding), content_type)
     }
 
     fn attached(&self, checksum: Option<ObjectChecksum>) -> Attached {
         Attached {
             metadata: self.metadata.clone(),
             checksum,
-            part_sizes: Vec::new(),
+            parts: ObjectParts::default(),
         }
     }
 

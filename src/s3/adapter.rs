@@ -25,8 +25,8 @@ use crate::s3::params::Params;
 use crate::s3::route::{BucketAction, ObjectAction, Route};
 use crate::s3::target::Target;
 use crate::s3::{
-    attributes, bucket, copy, cors, delete, edge, form, list, multipart, object, part_copy,
-    uploads, versions,
+    attributes, bucket, copy, cors, delete, edge, form, list, multipart, part_copy, read, tagging,
+    uploads, versions, write,
 };
 use crate::storage::{Gateway, StorageError};
 use crate::telemetry::Metrics;
@@ -141,11 +141,11 @@ async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
             BucketAction::Stub(stub) => bucket::stub(exchange, name, stub).await,
         },
         Route::Object(action, name, key) => match action {
-            ObjectAction::Get => object::get(exchange, name, key).await,
-            ObjectAction::Head => object::head(exchange, name, key).await,
-            ObjectAction::Put => object::put(exchange, name, key).await,
+            ObjectAction::Get => read::get(exchange, name, key).await,
+            ObjectAction::Head => read::head(exchange, name, key).await,
+            ObjectAction::Put => write::put(exchange, name, key).await,
             ObjectAction::Copy => copy::copy(exchange, name, key).await,
-            ObjectAction::Delete => object::delete(exchange, name, key).await,
+            ObjectAction::Delete => write::delete(exchange, name, key).await,
             ObjectAction::CreateUpload => multipart::create(exchange, name, key).await,
             ObjectAction::UploadPart => multipart::upload_part(exchange, name, key).await,
             ObjectAction::UploadPartCopy => part_copy::copy(exchange, name, key).await,
@@ -153,6 +153,9 @@ async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
             ObjectAction::AbortUpload => multipart::abort(exchange, name, key).await,
             ObjectAction::ListParts => uploads::list_parts(exchange, name, key).await,
             ObjectAction::Attributes => attributes::get(exchange, name, key).await,
+            ObjectAction::GetTagging => tagging::get(exchange, name, key).await,
+            ObjectAction::PutTagging => tagging::put(exchange, name, key).await,
+            ObjectAction::DeleteTagging => tagging::delete(exchange, name, key).await,
             ObjectAction::Stub(stub) => bucket::object_stub(exchange, name, key, stub).await,
         },
     }

@@ -9,7 +9,7 @@ use crate::s3::header as s3_header;
 use crate::s3::list::MAX_ENTRIES;
 use crate::s3::xml::Document;
 use crate::s3::{checksum, condition, unsupported};
-use crate::storage::{BucketName, DescribeObject, ObjectDescription, ObjectKey};
+use crate::storage::{BucketName, DescribeObject, ObjectDescription, ObjectKey, ObjectParts};
 
 /// `GET /bucket/key?attributes`
 pub(super) async fn get(
@@ -110,8 +110,8 @@ fn document(wanted: &Wanted, parts: &PartWindow, found: &ObjectDescription) -> D
                 checksum::write_elements(kept, element);
             });
         }
-        if let Some(sizes) = &found.part_sizes {
-            root.element("ObjectParts", |element| write_parts(element, parts, sizes));
+        if let Some(found) = &found.parts {
+            root.element("ObjectParts", |element| write_parts(element, parts, found));
         }
         if wanted.storage_class {
             root.text("StorageClass", "STANDARD");
@@ -122,7 +122,8 @@ fn document(wanted: &Wanted, parts: &PartWindow, found: &ObjectDescription) -> D
     })
 }
 
-fn write_parts(element: &mut Document, window: &PartWindow, sizes: &[u64]) {
+fn write_parts(element: &mut Document, window: &PartWindow, parts: &ObjectParts) {
+    let sizes = parts.sizes.as_slice();
     let numbered = (1_u32..).zip(sizes);
     let shown: Vec<_> = numbered
         .filter(|(number, _)| *number > window.after)
@@ -139,6 +140,9 @@ fn write_parts(element: &mut Document, window: &PartWindow, sizes: &[u64]) {
         element.element("Part", |part| {
             part.text("PartNumber", &number.to_string());
             part.text("Size", &size.to_string());
+            if let Some(checksum) = parts.checksums.get(number as usize - 1) {
+                checksum::write_element_of_part(checksum, part);
+            }
         });
     }
 }
@@ -156,11 +160,18 @@ mod tests {
             AnyOperation::DescribeObject(describe) => {
                 Ok(AnyOutput::DescribeObject(ObjectDescription {
                     info: Arc::new(object()),
-                    part_sizes: describe.wants_parts.then(|| [4, 4, 2].into()),
+                    parts: describe.wants_parts.then(|| parts(&[]).into()),
                 }))
             }
             other => panic!("{other:?}"),
         })
+    }
+
+    fn parts(checksums: &[&str]) -> ObjectParts {
+        ObjectParts {
+            sizes: vec![4, 4, 2],
+            checksums: checksums.iter().map(|text| text.parse().unwrap()).collect(),
+        }
     }
 
     async fn ask(headers: &[(&str, &str)]) -> crate::s3::testing::Answer {
@@ -191,7 +202,7 @@ mod tests {
             };
             Ok(AnyOutput::DescribeObject(ObjectDescription {
                 info: Arc::new(info),
-                part_sizes: None,
+                parts: None,
             }))
         });
         let ask = async |attribute| {
@@ -203,6 +214,27 @@ mod tests {
         let kept = ("y/Q5Jg==-3".to_owned(), "COMPOSITE".to_owned());
         assert_eq!(ask("Checksum").await, kept);
         assert_eq!(ask("ETag").await, (String::new(), String::new()));
+    }
+
+    #[tokio::test]
+    async fn parts_come_with_the_checksums_that_are_kept_of_them() {
+        let stage = Stage::answering(|_| {
+            let kept = ["crc32-00000001", "crc32-00000002", "crc32-00000003"];
+            Ok(AnyOutput::DescribeObject(ObjectDescription {
+                info: Arc::new(object()),
+                parts: Some(parts(&kept).into()),
+            }))
+        });
+        let headers = [
+            ("x-amz-object-attributes", "ObjectParts"),
+            ("x-amz-part-number-marker", "1"),
+            ("x-amz-max-parts", "1"),
+        ];
+        let answer = stage.ask("GET /b/k?attributes", &headers).await;
+        assert_eq!(
+            answer.element("Part"),
+            "<PartNumber>2</PartNumber><Size>4</Size><ChecksumCRC32>AAAAAg==</ChecksumCRC32>"
+        );
     }
 
     #[tokio::test]

@@ -101,6 +101,12 @@ pub(super) fn write_elements(checksum: &ObjectChecksum, document: &mut Document)
     document.text("ChecksumType", checksum.kind().name());
 }
 
+/// Writes the checksum of a part into a document.
+pub(super) fn write_element_of_part(checksum: &Checksum, document: &mut Document) {
+    let name = format!("Checksum{}", checksum.algorithm.name());
+    document.text(&name, &BASE64.encode(&checksum.value));
+}
+
 /// Returns the value as S3 shows it: base64, and how many parts it is composed of.
 fn shown(checksum: &ObjectChecksum) -> String {
     let value = BASE64.encode(&checksum.checksum.value);

@@ -8,7 +8,7 @@ use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
 use crate::s3::header::{iso_date, quoted, text};
 use crate::s3::params::{Plus, decode};
-use crate::s3::{checksum, condition, metadata, unsupported};
+use crate::s3::{checksum, condition, metadata, tagging, unsupported};
 use crate::storage::{BucketName, CopyObject, ObjectCopied, ObjectKey, ObjectMetadata};
 
 /// `PUT /bucket/key` with `x-amz-copy-source`
@@ -40,6 +40,7 @@ pub(super) async fn copy(
         conditions,
         replace_metadata,
         mtime: None,
+        replace_tags: tagging::replacement(headers)?,
     };
     let finish = Finish::of(&exchange);
     let caller = exchange.caller;

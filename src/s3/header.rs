@@ -16,6 +16,7 @@ pub(super) const ID_2: HeaderName = HeaderName::from_static("x-amz-id-2");
 pub(super) const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 pub(super) const XET_HASH: HeaderName = HeaderName::from_static("x-hf-xet-hash");
 pub(super) const PARTS_COUNT: HeaderName = HeaderName::from_static("x-amz-mp-parts-count");
+pub(super) const TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 pub(super) const CHECKSUM_TYPE: HeaderName = HeaderName::from_static("x-amz-checksum-type");
 pub(super) const CHECKSUM_ALGORITHM: HeaderName =
     HeaderName::from_static("x-amz-checksum-algorithm");

@@ -2,9 +2,11 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::s3::encoded_word;
 use crate::s3::fault::Fault;
 use crate::s3::header as s3_header;
 use crate::s3::params::Params;
+use crate::s3::tagging;
 use crate::storage::{ObjectInfo, ObjectMetadata};
 
 /// The limit of user metadata: names and values together, in bytes of UTF-8. Source: AWS, "Working with object metadata".
@@ -13,9 +15,9 @@ const MAX_USER_METADATA_BYTES: usize = 2048;
 /// What S3 says of an object whose writer gave no type.
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
-/// Reads the headers that an object keeps.
+/// Reads the headers and tags that an object keeps.
 ///
-/// Errors: MetadataTooLarge; InvalidArgument for user metadata without a name.
+/// Errors: MetadataTooLarge; InvalidArgument for user metadata without a name; what is wrong with the tags.
 pub(super) fn from_headers(headers: &HeaderMap) -> Result<ObjectMetadata, Fault> {
     let kept = |name: HeaderName| {
         let value = readable(headers.get(name)?);
@@ -28,6 +30,7 @@ pub(super) fn from_headers(headers: &HeaderMap) -> Result<ObjectMetadata, Fault>
         content_encoding: content_encoding(headers),
         content_language: kept(header::CONTENT_LANGUAGE),
         expires: kept(header::EXPIRES),
+        tags: tagging::of_headers(headers)?,
         ..ObjectMetadata::default()
     };
     for name in headers.keys() {
@@ -41,7 +44,8 @@ pub(super) fn from_headers(headers: &HeaderMap) -> Result<ObjectMetadata, Fault>
             ));
         }
         let values: Vec<String> = headers.get_all(name).iter().map(readable).collect();
-        metadata.user.insert(user_name.to_owned(), values.join(","));
+        let text = encoded_word::decode(&values.join(",")).into_owned();
+        metadata.user.insert(user_name.to_owned(), text);
     }
     let size: usize = metadata
         .user
@@ -102,7 +106,7 @@ pub(super) fn write(info: &ObjectInfo, headers: &mut HeaderMap) {
     for (name, value) in &metadata.user {
         // Written past this gateway, a name may be one that HTTP cannot carry: it is left out, as S3 does.
         if let Ok(name) = HeaderName::try_from(format!("{}{name}", s3_header::META_PREFIX)) {
-            headers.insert(name, s3_header::value(value));
+            headers.insert(name, s3_header::value(&encoded_word::encode(value)));
         }
     }
     headers.insert(
@@ -171,6 +175,7 @@ mod tests {
             ("x-amz-meta-two", "a"),
             ("x-amz-meta-two", "b"),
             ("x-amz-meta-word", "日本"),
+            ("x-amz-meta-mail", "=?UTF-8?Q?Gr=C3=BC=C3=9Fe?="),
         ]))
         .unwrap();
         assert_eq!(
@@ -189,11 +194,32 @@ mod tests {
         assert_eq!(
             user,
             [
+                ("mail", "Grüße"),
                 ("mtime", "1700000000.123456789"),
                 ("two", "a,b"),
                 ("word", "日本")
             ]
         );
+    }
+
+    /// Such a header is no UTF-8: HTTP once meant Latin-1.
+    #[test]
+    fn user_metadata_beyond_ascii_is_given_back_in_encoded_words() {
+        let mut sent = headers(&[("x-amz-meta-a", "plain"), ("x-amz-meta-b", "ü")]);
+        sent.insert("x-amz-meta-c", HeaderValue::from_bytes(b"\xfc").unwrap());
+        let info = ObjectInfo {
+            metadata: from_headers(&sent).unwrap(),
+            ..crate::s3::testing::object()
+        };
+        let mut answer = HeaderMap::new();
+        write(&info, &mut answer);
+        for (name, value) in [
+            ("a", "plain"),
+            ("b", "=?UTF-8?B?w7w=?="),
+            ("c", "=?UTF-8?B?w7w=?="),
+        ] {
+            assert_eq!(answer[format!("x-amz-meta-{name}")], value);
+        }
     }
 
     #[test]

@@ -4,18 +4,17 @@
 //! layer, and no provider. What it cannot express in an operation it refuses by name, before anything is touched.
 //!
 //! The life of a request: [`server`](serve) accepts the connection → `edge` gives it an id → `adapter` finds the operation
-//! (`target`, `params`, `route`) and reads the claim (`exchange`) → a handler (`object`, `attributes`, `copy`, `delete`, `multipart`,
-//! `form`, `part_copy`, `uploads`, `bucket`, `list`, `versions`, `stub`) builds the operation, calls the stack, and writes the answer → `edge` renders refusals
-//! (`fault`) and writes the access line.
+//! (`target`, `params`, `route`) and reads the claim (`exchange`) → a handler builds the operation, calls the stack, and
+//! writes the answer → `edge` renders refusals (`fault`) and writes the access line.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `target`, `params`, `route` | host, path, method, and query → one operation on a checked resource |
 //! | `exchange`, `body` | a request that was read but not judged; its body, lent to the stack |
 //! | `metadata`, `condition`, `integrity`, `checksum`, `unsupported`, `header` | headers, by subject |
-//! | `object`, `attributes`, `copy`, `delete`, `multipart`, `form`, `part_copy`, `uploads`, `bucket`, `list`, `versions`, `stub` | the handlers |
+//! | `read`, `write`, `attributes`, `copy`, `delete`, `multipart`, `form`, `part_copy`, `uploads`, `tagging`, `bucket`, `list`, `versions`, `stub` | the handlers |
 //! | `completion` | what a completion says |
-//! | `encoding` | how listings write keys |
+//! | `encoding`, `encoded_word` | how listings write keys, and headers texts beyond ASCII |
 //! | `commit` | answers that keep the connection alive |
 //! | `xml`, `xml_reader` | documents out, documents in |
 //! | `fault`, `error` | refusals, and the table that turns the stack's errors into them |
@@ -35,6 +34,7 @@ mod copy;
 mod cors;
 mod delete;
 mod edge;
+mod encoded_word;
 mod encoding;
 mod error;
 mod exchange;
@@ -46,18 +46,20 @@ mod integrity;
 mod list;
 mod metadata;
 mod multipart;
-mod object;
 mod params;
 mod part_copy;
+mod read;
 mod route;
 mod server;
 mod stub;
+mod tagging;
 mod target;
 #[cfg(test)]
 mod testing;
 mod unsupported;
 mod uploads;
 mod versions;
+mod write;
 mod xml;
 mod xml_reader;
 

@@ -7,8 +7,8 @@ use crate::s3::commit::{self, Finish};
 use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, quoted};
-use crate::s3::object::payload;
 use crate::s3::params::Params;
+use crate::s3::write::payload;
 use crate::s3::xml::Document;
 use crate::s3::{checksum, completion, condition, integrity, metadata, unsupported};
 use crate::storage::{
@@ -53,7 +53,7 @@ pub(super) async fn upload_part(
     key: ObjectKey,
 ) -> Result<Response, Fault> {
     condition::refuse_on_write(&exchange.headers)?;
-    unsupported::refuse_on_object_write(&exchange.headers)?;
+    unsupported::refuse_on_part_write(&exchange.headers)?;
     let part_number = part_number(&exchange.params)?;
     let upload_id = upload_id(&exchange.params)?;
     exchange.check_length(MAX_PART_BYTES)?;

@@ -22,7 +22,7 @@ pub(super) async fn copy(
 ) -> Result<Response, Fault> {
     let headers = &exchange.headers;
     condition::refuse_on_write(headers)?;
-    unsupported::refuse_on_object_write(headers)?;
+    unsupported::refuse_on_part_write(headers)?;
     let (source_bucket, source_key) = copy::source(headers)?;
     let operation = UploadPartCopy {
         source_bucket,

@@ -53,6 +53,9 @@ pub(super) enum ObjectAction {
     AbortUpload,
     ListParts,
     Attributes,
+    GetTagging,
+    PutTagging,
+    DeleteTagging,
     Stub(Stub),
 }
 
@@ -92,8 +95,8 @@ impl Route {
         }
     }
 
-    /// Reports whether this asks for more than the stack can tell from its operation: settings, attributes, and versions are
-    /// read by looking up or listing what strangers may look up and list where it is public. They are for members all the
+    /// Reports whether this asks for more than the stack can tell from its operation: settings, attributes, tags, and versions
+    /// are read by looking up or listing what strangers may look up and list where it is public. They are for members all the
     /// same. Operations that the stack knows as such are its own affair.
     pub(super) fn asks_for_settings(&self) -> bool {
         match self {
@@ -111,7 +114,7 @@ impl Route {
                 | BucketAction::PostForm => false,
             },
             Self::Object(action, ..) => match action {
-                ObjectAction::Stub(_) | ObjectAction::Attributes => true,
+                ObjectAction::Stub(_) | ObjectAction::Attributes | ObjectAction::GetTagging => true,
                 ObjectAction::Get
                 | ObjectAction::Head
                 | ObjectAction::Put
@@ -122,7 +125,9 @@ impl Route {
                 | ObjectAction::UploadPartCopy
                 | ObjectAction::CompleteUpload
                 | ObjectAction::AbortUpload
-                | ObjectAction::ListParts => false,
+                | ObjectAction::ListParts
+                | ObjectAction::PutTagging
+                | ObjectAction::DeleteTagging => false,
             },
         }
     }
@@ -157,6 +162,9 @@ impl Route {
                 ObjectAction::AbortUpload => "AbortMultipartUpload",
                 ObjectAction::ListParts => "ListParts",
                 ObjectAction::Attributes => "GetObjectAttributes",
+                ObjectAction::GetTagging => "GetObjectTagging",
+                ObjectAction::PutTagging => "PutObjectTagging",
+                ObjectAction::DeleteTagging => "DeleteObjectTagging",
                 ObjectAction::Stub(stub) => stub.parameter(),
             },
         }
@@ -256,8 +264,10 @@ fn object_action(
         ("GET", []) => ObjectAction::Get,
         ("GET", ["uploadId"]) => ObjectAction::ListParts,
         ("GET", ["attributes"]) => ObjectAction::Attributes,
+        ("GET", ["tagging"]) => ObjectAction::GetTagging,
         ("GET", [name]) if let Some(stub) = Stub::of_object(name) => ObjectAction::Stub(stub),
         ("HEAD", []) => ObjectAction::Head,
+        ("PUT", ["tagging"]) => ObjectAction::PutTagging,
         ("PUT", []) if is_copy => ObjectAction::Copy,
         ("PUT", []) => ObjectAction::Put,
         ("PUT", ["partNumber", "uploadId"] | ["uploadId", "partNumber"]) if is_copy => {
@@ -282,6 +292,7 @@ fn object_action(
         ("POST", ["uploadId"]) => ObjectAction::CompleteUpload,
         ("DELETE", []) => ObjectAction::Delete,
         ("DELETE", ["uploadId"]) => ObjectAction::AbortUpload,
+        ("DELETE", ["tagging"]) => ObjectAction::DeleteTagging,
         ("GET" | "HEAD", names) if are_unknown_arguments(params, names) => match *method {
             Method::HEAD => ObjectAction::Head,
             _ => ObjectAction::Get,
@@ -407,6 +418,12 @@ mod tests {
             ("POST /b/k?uploadId=u", "CompleteMultipartUpload"),
             ("DELETE /b/k?uploadId=u", "AbortMultipartUpload"),
             ("GET /b/k?acl", "acl"),
+            ("GET /b/k?tagging", "GetObjectTagging"),
+            ("PUT /b/k?tagging&versionId=null", "PutObjectTagging"),
+            (
+                "DELETE /b/k?tagging&x-id=DeleteObjectTagging",
+                "DeleteObjectTagging",
+            ),
             (
                 "GET /b?versions&key-marker=k&version-id-marker=null&prefix=p&delimiter=/",
                 "ListObjectVersions",
@@ -429,7 +446,6 @@ mod tests {
     fn unknown_subresources_are_refused_by_name() {
         for (line, name) in [
             ("PUT /b/k?acl", "acl"),
-            ("PUT /b/k?tagging", "tagging"),
             ("PUT /b/k?retention", "retention"),
             ("PUT /b/k?something-new", "something-new"),
             ("PUT /b/k?something=new", "something"),
@@ -440,7 +456,9 @@ mod tests {
             ("HEAD /b/k?attributes", "attributes"),
             ("POST /b/k?restore", "restore"),
             ("POST /b/k?select&select-type=2", "select"),
-            ("DELETE /b/k?tagging", "tagging"),
+            ("PUT /b?tagging", "tagging"),
+            ("DELETE /b?tagging", "tagging"),
+            ("HEAD /b/k?tagging", "tagging"),
             ("DELETE /b/k?something=new", "something"),
             ("PUT /b?versioning", "versioning"),
             ("PUT /b?policy", "policy"),

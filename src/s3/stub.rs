@@ -29,8 +29,7 @@ pub(super) enum Stub {
     Replication,
     RequestPayment,
     Retention,
-    BucketTagging,
-    ObjectTagging,
+    Tagging,
     Versioning,
     Website,
 }
@@ -53,7 +52,7 @@ impl Stub {
             "publicAccessBlock" => Self::PublicAccessBlock,
             "replication" => Self::Replication,
             "requestPayment" => Self::RequestPayment,
-            "tagging" => Self::BucketTagging,
+            "tagging" => Self::Tagging,
             "versioning" => Self::Versioning,
             "website" => Self::Website,
             _ => return None,
@@ -66,7 +65,6 @@ impl Stub {
             "acl" => Self::Acl,
             "legal-hold" => Self::LegalHold,
             "retention" => Self::Retention,
-            "tagging" => Self::ObjectTagging,
             _ => return None,
         })
     }
@@ -90,7 +88,7 @@ impl Stub {
             Self::Replication => "replication",
             Self::RequestPayment => "requestPayment",
             Self::Retention => "retention",
-            Self::BucketTagging | Self::ObjectTagging => "tagging",
+            Self::Tagging => "tagging",
             Self::Versioning => "versioning",
             Self::Website => "website",
         }
@@ -127,10 +125,6 @@ impl Stub {
                 "ObjectLockConfigurationNotFoundError",
                 "Object Lock configuration does not exist for this bucket.",
             ),
-            Self::ObjectTagging => {
-                let tags = Document::result("Tagging", |root| root.element("TagSet", |_| {}));
-                Ok(tags.into_response())
-            }
             Self::OwnershipControls => absent(
                 "OwnershipControlsNotFoundError",
                 "The bucket ownership controls were not found.",
@@ -152,7 +146,7 @@ impl Stub {
                 });
                 Ok(payer.into_response())
             }
-            Self::BucketTagging => absent("NoSuchTagSet", "The TagSet does not exist."),
+            Self::Tagging => absent("NoSuchTagSet", "The TagSet does not exist."),
             Self::Versioning => empty("VersioningConfiguration"),
             Self::Website => absent(
                 "NoSuchWebsiteConfiguration",
@@ -244,12 +238,6 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(
-            Stub::of_object("tagging")
-                .unwrap()
-                .answer(Visibility::Private)
-                .is_ok()
-        );
     }
 
     #[test]

@@ -19,8 +19,8 @@ use crate::storage::{
     ObjectAppended, ObjectCopied, ObjectData, ObjectDeleted, ObjectDescription, ObjectFound,
     ObjectInfo, ObjectKey, ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten,
     ObjectsDeleted, PartCopied, PartNumber, PartPage, PartSummary, PartUploaded, ResolvedRange,
-    StorageError, StorageRequest, UploadAborted, UploadCompleted, UploadCreated, UploadEntry,
-    UploadPage, UploadSummary, Visibility,
+    StorageError, StorageRequest, Tags, TagsDeleted, TagsFound, TagsPut, UploadAborted,
+    UploadCompleted, UploadCreated, UploadEntry, UploadPage, UploadSummary, Visibility,
 };
 use crate::telemetry::Metrics;
 
@@ -314,8 +314,10 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
                 size: 10,
                 hash: hash(),
                 last_modified: object().last_modified,
+                checksum: None,
             }],
             has_more: false,
+            declared: None,
         }),
         O::ListUploads(_) => AnyOutput::ListUploads(UploadPage {
             entries: vec![UploadEntry::Upload(UploadSummary {
@@ -328,8 +330,13 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
         O::Identify(_) => unreachable!("S3 has no logins"),
         O::DescribeObject(_) => AnyOutput::DescribeObject(ObjectDescription {
             info: Arc::new(object()),
-            part_sizes: None,
+            parts: None,
         }),
+        O::GetTags(_) => AnyOutput::GetTags(TagsFound {
+            tags: Tags::default(),
+        }),
+        O::PutTags(_) => AnyOutput::PutTags(TagsPut {}),
+        O::DeleteTags(_) => AnyOutput::DeleteTags(TagsDeleted {}),
     }
 }
 

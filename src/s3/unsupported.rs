@@ -15,8 +15,7 @@ const REFUSED_PREFIXES: [&str; 4] = [
 ];
 
 /// Headers that no write may carry.
-const REFUSED: [&str; 4] = [
-    "x-amz-tagging",
+const REFUSED: [&str; 3] = [
     "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
     "x-amz-bucket-object-lock-enabled",
@@ -27,7 +26,7 @@ const OBJECT_ACLS: [&str; 3] = ["private", "bucket-owner-full-control", "bucket-
 
 /// Refuses what a write of an object cannot do.
 ///
-/// Errors: NotImplemented with the header's name, InvalidArgument for an unknown metadata directive's kin.
+/// Errors: NotImplemented with the header's name.
 pub(super) fn refuse_on_object_write(headers: &HeaderMap) -> Result<(), Fault> {
     refuse_common(headers)?;
     if let Some(acl) = text(headers, "x-amz-acl")
@@ -40,12 +39,19 @@ pub(super) fn refuse_on_object_write(headers: &HeaderMap) -> Result<(), Fault> {
     {
         return Err(Fault::header_not_implemented("x-amz-storage-class"));
     }
-    if let Some(directive) = text(headers, "x-amz-tagging-directive")
-        && directive != "COPY"
-    {
-        return Err(Fault::header_not_implemented("x-amz-tagging-directive"));
-    }
     Ok(())
+}
+
+/// Refuses what a part cannot have: besides what no write can, the tags, which belong to the whole upload.
+///
+/// Errors: NotImplemented with the header's name.
+pub(super) fn refuse_on_part_write(headers: &HeaderMap) -> Result<(), Fault> {
+    for name in ["x-amz-tagging", "x-amz-tagging-directive"] {
+        if headers.contains_key(name) {
+            return Err(Fault::header_not_implemented(name));
+        }
+    }
+    refuse_on_object_write(headers)
 }
 
 /// Refuses what the creation of a bucket cannot do, and returns who may read it; `None` where the client does not say.
@@ -108,7 +114,6 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
         for (name, value) in [
-            ("x-amz-tagging", "a=b"),
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
             ("x-amz-object-lock-mode", "GOVERNANCE"),
@@ -116,7 +121,6 @@ mod tests {
             ("x-amz-acl", "public-read"),
             ("x-amz-storage-class", "GLACIER"),
             ("x-amz-website-redirect-location", "/x"),
-            ("x-amz-tagging-directive", "REPLACE"),
         ] {
             let fault = refuse_on_object_write(&headers(&[(name, value)])).unwrap_err();
             assert_eq!(
@@ -134,9 +138,11 @@ mod tests {
             ("x-amz-checksum-mode", "ENABLED"),
             ("x-amz-expected-bucket-owner", "1"),
             ("x-amz-user-agent", "x"),
+            ("x-amz-tagging", "a=b"),
             ("x-amz-tagging-directive", "COPY"),
         ]);
         assert!(refuse_on_object_write(&harmless).is_ok());
+        assert!(refuse_on_part_write(&harmless).is_err());
         assert!(refuse_on_read(&harmless).is_ok());
     }
 

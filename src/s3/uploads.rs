@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 
+use crate::s3::checksum;
 use crate::s3::encoding::Encoding;
 use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
@@ -152,12 +153,19 @@ fn parts_document(asked: &ListParts, encoding: Encoding, page: &PartPage) -> Doc
         root.text("MaxParts", &asked.max_parts.to_string());
         root.optional("EncodingType", encoding.name());
         root.text("IsTruncated", if is_truncated { "true" } else { "false" });
+        if let Some(declared) = page.declared {
+            root.text("ChecksumAlgorithm", declared.algorithm.name());
+            root.text("ChecksumType", declared.kind.name());
+        }
         for part in &page.parts {
             root.element("Part", |element| {
                 element.text("PartNumber", &part.part_number.get().to_string());
                 element.text("LastModified", &iso_date(part.last_modified));
                 element.text("ETag", &quoted(&part.hash.etag()));
                 element.text("Size", &part.size.to_string());
+                if let Some(checksum) = &part.checksum {
+                    checksum::write_element_of_part(checksum, element);
+                }
             });
         }
         write_owners(root);
@@ -169,7 +177,9 @@ fn parts_document(asked: &ListParts, encoding: Encoding, page: &PartPage) -> Doc
 mod tests {
     use super::*;
     use crate::s3::testing::{Stage, UPLOAD_ID, ordinary};
-    use crate::storage::{AnyOperation, AnyOutput, StorageError};
+    use crate::storage::{
+        AnyOperation, AnyOutput, ChecksumAlgorithm, ChecksumKind, StorageError, UploadChecksum,
+    };
 
     #[tokio::test]
     async fn uploads_are_listed_from_behind_a_marker() {
@@ -240,6 +250,33 @@ mod tests {
         };
         assert_eq!((list.after, list.max_parts), (6, 3));
         insta::assert_snapshot!(answer.text());
+    }
+
+    #[tokio::test]
+    async fn parts_of_an_upload_that_was_declared_with_a_checksum_show_theirs() {
+        let stage = Stage::answering(|operation| {
+            let mut output = ordinary(operation);
+            if let AnyOutput::ListParts(page) = &mut output {
+                page.declared = Some(UploadChecksum {
+                    algorithm: ChecksumAlgorithm::Crc32,
+                    kind: ChecksumKind::Composite,
+                    is_declared: true,
+                });
+                page.parts[0].checksum = Some("crc32-cbf43926".parse().unwrap());
+            }
+            Ok(output)
+        });
+        let line = format!("GET /b/k?uploadId={UPLOAD_ID}");
+        let answer = stage.ask(&line, &[]).await;
+        assert_eq!(answer.element("ChecksumAlgorithm"), "CRC32");
+        assert_eq!(answer.element("ChecksumType"), "COMPOSITE");
+        let part = answer.element("Part");
+        assert!(
+            part.ends_with("<ChecksumCRC32>y/Q5Jg==</ChecksumCRC32>"),
+            "{part}"
+        );
+        let plain = Stage::new().ask(&line, &[]).await;
+        assert!(!plain.text().contains("Checksum"), "{}", plain.text());
     }
 
     #[tokio::test]

@@ -7,12 +7,13 @@
 //! | file | holds |
 //! |---|---|
 //! | [`operation`] | one struct per operation, and the table that declares them all |
+//! | [`multipart`], [`tags`] | the operations of multipart uploads, and those on tags |
 //! | [`request`] | who asks ([`Credentials`] → [`Principal`] → [`Tenant`]) and the envelope at the tower boundary |
 //! | [`gateway`] | the typed façade that the adapters call |
 //! | [`name`] | bucket names, keys, namespaces, content hashes: checked once, trusted afterwards |
 //! | [`object`] | what is known of buckets and objects |
 //! | [`body`], [`payload`], [`checksum`] | byte streams, and how a client vouches for them |
-//! | [`object_checksum`] | the checksum that an object keeps |
+//! | [`object_checksum`], [`object_parts`] | the checksum that an object keeps, and the parts it was uploaded in |
 //! | [`range`], [`condition`] | byte ranges and preconditions |
 //! | [`error`] | the one error type, with its retry class |
 
@@ -22,26 +23,31 @@ pub mod condition;
 mod crc_join;
 pub mod error;
 pub mod gateway;
+pub mod multipart;
 pub mod name;
 pub mod object;
 pub mod object_checksum;
+pub mod object_parts;
 pub mod operation;
 pub mod payload;
 pub mod range;
 pub mod request;
 pub mod secret;
+pub mod tags;
 
 pub use body::{ByteStream, Guarded};
 pub use checksum::{Checksum, ChecksumAlgorithm, Digester};
 pub use condition::{EtagMatch, ReadConditions, Standing, WriteConditions};
 pub use error::{Retry, SignatureMismatch, StorageError};
 pub use gateway::{Gateway, StorageService, StorageStack};
+pub use multipart::*;
 pub use name::{BucketId, BucketName, ContentHash, Namespace, ObjectKey, PartNumber, UploadId};
 pub use object::{
     BucketInfo, FoundPart, ListEntry, ObjectInfo, ObjectMetadata, ObjectSummary, PartSummary,
     PartsFile, UploadEntry, UploadSummary, Visibility,
 };
 pub use object_checksum::{ChecksumKind, ObjectChecksum, UploadChecksum};
+pub use object_parts::ObjectParts;
 pub use operation::*;
 pub use payload::{ExpectedChecksum, Integrity, MeasuredDigests, Payload};
 pub use range::{ByteRange, ResolvedRange};
@@ -49,3 +55,4 @@ pub use request::{
     Credentials, Guards, Principal, Protocol, Reach, RequestContext, Rights, StorageRequest, Tenant,
 };
 pub use secret::Secret;
+pub use tags::*;

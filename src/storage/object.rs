@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
+use crate::storage::checksum::Checksum;
 use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber, UploadId};
 use crate::storage::object_checksum::ObjectChecksum;
 use crate::storage::range::ResolvedRange;
+use crate::storage::tags::Tags;
 
 /// Who may read a bucket on the Hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +49,11 @@ pub struct ObjectInfo {
     pub checksum: Option<ObjectChecksum>,
     /// Whether a sidecar file exists for this key, current or stale.
     pub has_sidecar: bool,
-    /// The file that tells the sizes of its parts; `None` if it was uploaded whole.
+    /// The file that tells of its parts; `None` if it was uploaded whole.
     pub parts_file: Option<PartsFile>,
 }
 
-/// Where the sizes of an object's parts are kept. It is read only when somebody asks for a part.
+/// Where is kept what is known of an object's parts. It is read only when somebody asks for a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartsFile {
     /// Xet hash of the file.
@@ -76,7 +78,7 @@ impl ObjectInfo {
     }
 }
 
-/// The headers that a writer attaches to an object. All empty by default.
+/// The headers and tags that a writer attaches to an object. All empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct ObjectMetadata {
@@ -101,6 +103,9 @@ pub struct ObjectMetadata {
     /// User metadata: names in lower case without `x-amz-meta-`. A client's `mtime` lies here too, exactly as written.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub user: BTreeMap<String, String>,
+    /// Tags.
+    #[serde(skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
 }
 
 /// A line of a listing.
@@ -148,6 +153,9 @@ pub struct PartSummary {
     pub hash: ContentHash,
     /// When the Hub registered it.
     pub last_modified: OffsetDateTime,
+    /// The checksum with the algorithm that the upload was declared with; `None` if it was declared with none, or if the
+    /// part's is not known.
+    pub checksum: Option<Checksum>,
 }
 
 /// A line of a listing of uploads.

@@ -1,4 +1,5 @@
-//! The operations: one struct each, and one table that declares them all.
+//! The operations: one struct each, and one table that declares them all. Those of multipart uploads and of tags have their
+//! structs in files of their own.
 //!
 //! A new operation is a struct, an output, and a line in `operations!`; the compiler then names every match that has to
 //! know about it.
@@ -8,18 +9,23 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::storage::body::ByteStream;
-use crate::storage::checksum::Checksum;
 use crate::storage::condition::{ReadConditions, WriteConditions};
 use crate::storage::error::StorageError;
-use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber, UploadId};
-use crate::storage::object::{
-    BucketInfo, FoundPart, ListEntry, ObjectInfo, ObjectMetadata, PartSummary, UploadEntry,
-    Visibility,
+use crate::storage::multipart::{
+    AbortUpload, CompleteUpload, CreateUpload, ListParts, ListUploads, PartCopied, PartPage,
+    PartUploaded, UploadAborted, UploadCompleted, UploadCreated, UploadPage, UploadPart,
+    UploadPartCopy,
 };
-use crate::storage::object_checksum::{ChecksumKind, ObjectChecksum, UploadChecksum};
+use crate::storage::name::{BucketName, ContentHash, ObjectKey, PartNumber};
+use crate::storage::object::{
+    BucketInfo, FoundPart, ListEntry, ObjectInfo, ObjectMetadata, Visibility,
+};
+use crate::storage::object_checksum::ObjectChecksum;
+use crate::storage::object_parts::ObjectParts;
 use crate::storage::payload::Payload;
 use crate::storage::range::{ByteRange, ResolvedRange};
 use crate::storage::request::Principal;
+use crate::storage::tags::{DeleteTags, GetTags, PutTags, Tags, TagsDeleted, TagsFound, TagsPut};
 
 /// What an operation does to the namespace; rights are checked against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +128,9 @@ operations! {
     ListUploads      => UploadPage,         idempotent: true,  access: List,  name: "ListMultipartUploads";
     DescribeObject   => ObjectDescription,  idempotent: true,  access: Read,  name: "GetObjectAttributes";
     Identify         => Identity,           idempotent: true,  access: List,  name: "Identify";
+    GetTags          => TagsFound,          idempotent: true,  access: Read,  name: "GetObjectTagging";
+    PutTags          => TagsPut,            idempotent: false, access: Write, name: "PutObjectTagging";
+    DeleteTags       => TagsDeleted,        idempotent: false, access: Write, name: "DeleteObjectTagging";
 }
 
 impl AnyOperation {
@@ -137,6 +146,7 @@ impl AnyOperation {
             Self::ListUploads(operation) => Some(operation.clone().into()),
             Self::DescribeObject(operation) => Some(operation.clone().into()),
             Self::Identify(operation) => Some(operation.clone().into()),
+            Self::GetTags(operation) => Some(operation.clone().into()),
             Self::CreateBucket(_)
             | Self::DeleteBucket(_)
             | Self::PutObject(_)
@@ -148,7 +158,9 @@ impl AnyOperation {
             | Self::UploadPart(_)
             | Self::UploadPartCopy(_)
             | Self::CompleteUpload(_)
-            | Self::AbortUpload(_) => None,
+            | Self::AbortUpload(_)
+            | Self::PutTags(_)
+            | Self::DeleteTags(_) => None,
         }
     }
 
@@ -191,6 +203,9 @@ impl AnyOperation {
             Self::ListParts(operation) => Some(&operation.bucket),
             Self::ListUploads(operation) => Some(&operation.bucket),
             Self::DescribeObject(operation) => Some(&operation.bucket),
+            Self::GetTags(operation) => Some(&operation.bucket),
+            Self::PutTags(operation) => Some(&operation.bucket),
+            Self::DeleteTags(operation) => Some(&operation.bucket),
         }
     }
 
@@ -219,6 +234,9 @@ impl AnyOperation {
             Self::AbortUpload(operation) => Some(&operation.key),
             Self::ListParts(operation) => Some(&operation.key),
             Self::DescribeObject(operation) => Some(&operation.key),
+            Self::GetTags(operation) => Some(&operation.key),
+            Self::PutTags(operation) => Some(&operation.key),
+            Self::DeleteTags(operation) => Some(&operation.key),
             Self::ListBuckets(_)
             | Self::CreateBucket(_)
             | Self::HeadBucket(_)
@@ -407,7 +425,7 @@ pub struct DescribeObject {
     pub key: ObjectKey,
     /// Preconditions.
     pub conditions: ReadConditions,
-    /// Whether the sizes of its parts are wanted, which costs a look into a further file.
+    /// Whether its parts are wanted, which costs a look into a further file.
     pub wants_parts: bool,
 }
 
@@ -416,9 +434,8 @@ pub struct DescribeObject {
 pub struct ObjectDescription {
     /// What is known of it.
     pub info: Arc<ObjectInfo>,
-    /// The sizes of its parts in bytes, the first part first; `None` if they were not asked for, or if it was uploaded
-    /// whole.
-    pub part_sizes: Option<Arc<[u64]>>,
+    /// Its parts; `None` if they were not asked for, or if it was uploaded whole.
+    pub parts: Option<Arc<ObjectParts>>,
 }
 
 // === the caller ===
@@ -451,7 +468,7 @@ pub struct PutObject {
     pub conditions: WriteConditions,
     /// The bytes, and what the client vouches for.
     pub payload: Payload,
-    /// Headers to keep.
+    /// Headers and tags to keep.
     pub metadata: ObjectMetadata,
 }
 
@@ -507,11 +524,13 @@ pub struct CopyObject {
     pub key: ObjectKey,
     /// Preconditions on what it replaces.
     pub conditions: WriteConditions,
-    /// New metadata; `None` copies the source's.
+    /// New metadata; `None` copies the source's. Its tags do not count.
     pub replace_metadata: Option<ObjectMetadata>,
     /// The copy's modification time, of which milliseconds count; `None` keeps the source's, or with new metadata takes
     /// what that says, else now.
     pub mtime: Option<OffsetDateTime>,
+    /// New tags; `None` copies the source's.
+    pub replace_tags: Option<Tags>,
 }
 
 /// The copy.
@@ -565,217 +584,6 @@ pub struct Deletion {
 pub struct ObjectsDeleted {
     /// The verdicts.
     pub verdicts: Vec<Result<(), StorageError>>,
-}
-
-// === multipart ===
-
-/// Begins a multipart upload.
-#[derive(Debug, Clone)]
-pub struct CreateUpload {
-    /// The bucket.
-    pub bucket: BucketName,
-    /// The key that the completed object will have.
-    pub key: ObjectKey,
-    /// Headers to keep.
-    pub metadata: ObjectMetadata,
-    /// The checksum that the completed object will have.
-    pub checksum: UploadChecksum,
-}
-
-/// The upload may take parts now.
-#[derive(Debug, Clone)]
-pub struct UploadCreated {
-    /// Its id.
-    pub upload_id: UploadId,
-}
-
-/// Stores one part. A part sent again replaces the earlier one.
-///
-/// Errors: `NoSuchUpload`, `InvalidRequest` for a checksum with another algorithm than the upload was declared with.
-#[derive(Debug)]
-pub struct UploadPart {
-    /// The bucket.
-    pub bucket: BucketName,
-    /// The key given at the beginning.
-    pub key: ObjectKey,
-    /// The upload.
-    pub upload_id: UploadId,
-    /// Which part.
-    pub part_number: PartNumber,
-    /// The bytes, and what the client vouches for.
-    pub payload: Payload,
-}
-
-/// The part is durable now.
-#[derive(Debug, Clone)]
-pub struct PartUploaded {
-    /// Xet hash of the part's content; its entity tag has the same form as an object's.
-    pub hash: ContentHash,
-    /// Size in bytes.
-    pub size: u64,
-    /// The checksum that the client vouched for, else one with the algorithm that the upload was declared with.
-    pub checksum: Option<Checksum>,
-}
-
-/// Stores one part that is an object or a range of one, by reference: at most the edges of the range are uploaded. A part
-/// sent again replaces the earlier one.
-///
-/// Errors: `NoSuchUpload`, `NoSuchKey`, `PreconditionFailed`; `InvalidRange` if the range does not lie within the source, or
-/// if that is empty; `EntityTooLarge` for more than 5 GiB.
-#[derive(Debug, Clone)]
-pub struct UploadPartCopy {
-    /// The bucket to copy from.
-    pub source_bucket: BucketName,
-    /// The key to copy from.
-    pub source_key: ObjectKey,
-    /// The range to copy; `None` for the whole object. Unlike a read's, it is never clipped to the source.
-    pub source_range: Option<ByteRange>,
-    /// Preconditions on the source.
-    pub source_conditions: ReadConditions,
-    /// The bucket of the upload.
-    pub bucket: BucketName,
-    /// The key given at the beginning.
-    pub key: ObjectKey,
-    /// The upload.
-    pub upload_id: UploadId,
-    /// Which part.
-    pub part_number: PartNumber,
-}
-
-/// The part is durable now.
-#[derive(Debug, Clone)]
-pub struct PartCopied {
-    /// Xet hash of the part's content; its entity tag has the same form as an object's.
-    pub hash: ContentHash,
-    /// Size in bytes.
-    pub size: u64,
-    /// When the part was registered.
-    pub last_modified: OffsetDateTime,
-}
-
-/// Joins parts into an object, by reference: no byte is uploaded again.
-///
-/// Errors: `NoSuchUpload`, `InvalidPart`, `InvalidPartOrder`, `EntityTooSmall`, `PreconditionFailed`, `NoSuchKey`. The upload
-/// stays as it is after each of them.
-#[derive(Debug, Clone)]
-pub struct CompleteUpload {
-    /// The bucket.
-    pub bucket: BucketName,
-    /// The key given at the beginning.
-    pub key: ObjectKey,
-    /// The upload.
-    pub upload_id: UploadId,
-    /// Preconditions on what the object replaces.
-    pub conditions: WriteConditions,
-    /// The parts in the order given by the client.
-    pub parts: Vec<NamedPart>,
-    /// What must hold for the object.
-    pub claims: ObjectClaims,
-}
-
-/// What a client says of the object that it completes; nothing where it says nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ObjectClaims {
-    /// Its checksum. One over checksums may leave out over how many.
-    pub checksum: Option<ObjectChecksum>,
-    /// What its checksum is computed over.
-    pub kind: Option<ChecksumKind>,
-    /// Its size in bytes.
-    pub size: Option<u64>,
-}
-
-/// A part as a completion names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedPart {
-    /// Its number.
-    pub part_number: PartNumber,
-    /// Its entity tag without quotes.
-    pub etag: String,
-    /// Checksums that it must have; usually none or one.
-    pub checksums: Vec<Checksum>,
-}
-
-/// The object exists now.
-#[derive(Debug, Clone)]
-pub struct UploadCompleted {
-    /// Xet hash of the whole content.
-    pub hash: ContentHash,
-    /// Size in bytes.
-    pub size: u64,
-    /// The checksum of the object, if it follows from those of its parts.
-    pub checksum: Option<ObjectChecksum>,
-}
-
-/// Discards an upload and its parts. Errors: `NoSuchUpload`.
-#[derive(Debug, Clone)]
-pub struct AbortUpload {
-    /// The bucket.
-    pub bucket: BucketName,
-    /// The key given at the beginning.
-    pub key: ObjectKey,
-    /// The upload.
-    pub upload_id: UploadId,
-}
-
-/// The upload is gone.
-#[derive(Debug, Clone)]
-pub struct UploadAborted {}
-
-/// Lists the parts of an upload by number. Errors: `NoSuchUpload`.
-#[derive(Debug, Clone)]
-pub struct ListParts {
-    /// The bucket.
-    pub bucket: BucketName,
-    /// The key given at the beginning.
-    pub key: ObjectKey,
-    /// The upload.
-    pub upload_id: UploadId,
-    /// Only parts with a greater number; 0 for all.
-    pub after: u32,
-    /// At most this many parts, 0 to 1,000.
-    pub max_parts: usize,
-}
-
-/// A page of parts.
-#[derive(Debug, Clone)]
-pub struct PartPage {
-    /// By number, each once: of a part that was sent again, what was registered last.
-    pub parts: Vec<PartSummary>,
-    /// Whether further parts follow.
-    pub has_more: bool,
-}
-
-/// Lists the uploads under way, by key, and those of one key by the time of their beginning.
-#[derive(Debug, Clone)]
-pub struct ListUploads {
-    /// The bucket.
-    pub bucket: BucketName,
-    /// Only keys with this prefix; empty for all.
-    pub prefix: String,
-    /// Rolls keys up to the first occurrence of this text after the prefix; never empty.
-    pub delimiter: Option<String>,
-    /// Where to begin; `None` for the first.
-    pub after: Option<UploadMarker>,
-    /// At most this many entries, uploads and common prefixes together, 0 to 1,000.
-    pub max_entries: usize,
-}
-
-/// An entry behind which a listing of uploads begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UploadMarker {
-    /// Its key, or a common prefix.
-    pub key: String,
-    /// Its id: further uploads of the same key may follow. `None` to begin behind all uploads of the key.
-    pub upload_id: Option<String>,
-}
-
-/// A page of uploads.
-#[derive(Debug, Clone)]
-pub struct UploadPage {
-    /// In byte order of keys and common prefixes, then of ids.
-    pub entries: Vec<UploadEntry>,
-    /// Whether further entries follow.
-    pub has_more: bool,
 }
 
 #[cfg(test)]

@@ -299,6 +299,7 @@ async fn a_copy_onto_itself_sets_the_time_and_keeps_everything_else() {
         key: key.clone(),
         conditions: WriteConditions::default(),
         replace_metadata: None,
+        replace_tags: None,
         mtime: Some(time::OffsetDateTime::from_unix_timestamp(secs).unwrap()),
     };
     moved(&stand);

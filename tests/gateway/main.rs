@@ -13,6 +13,7 @@ mod differential;
 mod faults;
 mod frugal;
 mod listings;
+mod metadata;
 mod multipart;
 mod multipart_checksums;
 mod namespaces;
@@ -22,6 +23,7 @@ mod partcopy;
 mod races;
 mod stand;
 mod strangers;
+mod tags;
 mod tls;
 mod uploads;
 #[path = "../bench/xet.rs"]

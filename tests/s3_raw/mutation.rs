@@ -109,6 +109,7 @@ const HEADERS: &[&str] = &[
     "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
     "x-amz-tagging",
+    "x-amz-tagging-directive",
     "x-amz-trailer",
     "x-forwarded-for",
     "x-forwarded-host",
@@ -183,6 +184,9 @@ fn ordinary(dice: &mut Dice, extra: &str) -> Request {
         ("GET", "/bucket?location"),
         ("GET", "/bucket/known"),
         ("HEAD", "/bucket/known"),
+        ("GET", "/bucket/known?tagging"),
+        ("PUT", "/bucket/written?tagging"),
+        ("DELETE", "/bucket/written?tagging"),
         ("PUT", "/bucket/written"),
         ("PUT", "/bucket/d/written%20too"),
         ("DELETE", "/bucket/absent"),
@@ -218,6 +222,8 @@ fn ordinary(dice: &mut Dice, extra: &str) -> Request {
             .header("content-type", "multipart/form-data; boundary=x")
             .body("--x\r\ncontent-disposition: form-data; name=\"key\"\r\n\r\nk\r\n--x--"),
         ("POST", _) => request.body("<CompleteMultipartUpload/>"),
+        ("PUT", "/bucket/written?tagging") => request
+            .body("<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"),
         ("PUT", _) if dice.roll(2) == 0 => {
             let body = "3\r\nabc\r\n0\r\nx-amz-checksum-crc32:NSRBwg==\r\n\r\n";
             request

@@ -140,6 +140,7 @@ impl Backend {
                 ..WriteConditions::default()
             },
             replace_metadata: None,
+            replace_tags: None,
             mtime: Some(modified),
         };
         user.call(&self.gateway, copy).await?;

@@ -181,6 +181,7 @@ impl Move {
             key: self.to.clone(),
             conditions: WriteConditions::default(),
             replace_metadata: None,
+            replace_tags: None,
             mtime: None,
         }
     }

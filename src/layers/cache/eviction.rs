@@ -24,7 +24,9 @@ impl Effects {
             | AnyOperation::AppendObject(_)
             | AnyOperation::CopyObject(_)
             | AnyOperation::DeleteObject(_)
-            | AnyOperation::CompleteUpload(_) => {
+            | AnyOperation::CompleteUpload(_)
+            | AnyOperation::PutTags(_)
+            | AnyOperation::DeleteTags(_) => {
                 let key = operation.key()?.clone();
                 Some(Self::Keys(vec![(bucket, key)]))
             }
@@ -48,7 +50,8 @@ impl Effects {
             | AnyOperation::ListParts(_)
             | AnyOperation::ListUploads(_)
             | AnyOperation::DescribeObject(_)
-            | AnyOperation::Identify(_) => None,
+            | AnyOperation::Identify(_)
+            | AnyOperation::GetTags(_) => None,
         }
     }
 }

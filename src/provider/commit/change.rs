@@ -18,7 +18,25 @@ pub struct Change {
 struct Object {
     key: ObjectKey,
     path: String,
-    conditions: WriteConditions,
+    demand: Demand,
+}
+
+/// What must hold for a change to leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Demand {
+    /// The client's conditions on the object that is written.
+    Conditions(WriteConditions),
+    /// The object, which is not written, and the files beside it are what they were.
+    Unchanged(Box<Beside>),
+}
+
+/// An object and what lies beside it, as a look-up has found them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// The object.
+    pub object: FileRecord,
+    /// Its companion, if there is one.
+    pub companion: Option<FileRecord>,
 }
 
 impl Change {
@@ -33,10 +51,19 @@ impl Change {
     /// Bundles the line of an object with those of its companions; every path at most once. They leave only if the
     /// conditions hold for what stands under the key when this change's turn comes.
     pub fn of_object(key: &ObjectKey, conditions: WriteConditions, lines: Vec<BatchLine>) -> Self {
+        Self::about(key, Demand::Conditions(conditions), lines)
+    }
+
+    /// Changes an object's companion alone. The line leaves only if both are what was found when this change's turn comes.
+    pub fn of_companion(key: &ObjectKey, found: Beside, line: BatchLine) -> Self {
+        Self::about(key, Demand::Unchanged(Box::new(found)), vec![line])
+    }
+
+    fn about(key: &ObjectKey, demand: Demand, lines: Vec<BatchLine>) -> Self {
         let object = Object {
             key: key.clone(),
             path: key.hub_path(),
-            conditions,
+            demand,
         };
         Self {
             lines,
@@ -48,8 +75,25 @@ impl Change {
         &self.lines
     }
 
+    /// Returns every path that it writes or relies on: its place in the order of changes.
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().map(BatchLine::path)
+        let written = self.lines.iter().map(BatchLine::path);
+        written.chain(self.relied_on())
+    }
+
+    /// Returns the path of the object that it relies on but does not write.
+    pub(super) fn relied_on(&self) -> Option<&str> {
+        match self.object.as_ref()? {
+            Object {
+                path,
+                demand: Demand::Unchanged(_),
+                ..
+            } => Some(path),
+            Object {
+                demand: Demand::Conditions(_),
+                ..
+            } => None,
+        }
     }
 
     /// Returns the lines beside the object's own.
@@ -67,22 +111,39 @@ impl Change {
 
     /// Reports whether it must be judged before it may leave.
     pub(super) fn is_conditional(&self) -> bool {
-        let object = self.object.as_ref();
-        object.is_some_and(|object| !object.conditions.is_empty())
+        self.object
+            .as_ref()
+            .is_some_and(|object| match &object.demand {
+                Demand::Conditions(conditions) => !conditions.is_empty(),
+                Demand::Unchanged(_) => true,
+            })
     }
 
-    /// Judges the conditions against what a look-up of the change's paths has found.
+    /// Judges what it demands against what a look-up of its paths has found.
     ///
-    /// Errors: as [`WriteConditions::check`].
+    /// Errors: as [`WriteConditions::check`]; `ConditionalRequestConflict` if what it relies on has changed.
     pub(super) fn check(&self, found: &HashMap<String, FileRecord>) -> Result<(), StorageError> {
         let Some(object) = &self.object else {
             return Ok(());
         };
-        let standing = found.get(&object.path).map(|record| Standing {
-            hash: record.hash,
-            size: visible_size(&object.key, record.size),
-            last_modified: record.uploaded_at,
-        });
-        object.conditions.check(&object.key, standing.as_ref())
+        let record = found.get(&object.path);
+        match &object.demand {
+            Demand::Conditions(conditions) => {
+                let standing = record.map(|record| Standing {
+                    hash: record.hash,
+                    size: visible_size(&object.key, record.size),
+                    last_modified: record.uploaded_at,
+                });
+                conditions.check(&object.key, standing.as_ref())
+            }
+            Demand::Unchanged(beside) => {
+                let mut companions = self.lines.iter().map(|line| found.get(line.path()));
+                let is_unchanged = record == Some(&beside.object)
+                    && companions.all(|companion| companion == beside.companion.as_ref());
+                is_unchanged
+                    .then_some(())
+                    .ok_or(StorageError::ConditionalRequestConflict)
+            }
+        }
     }
 }

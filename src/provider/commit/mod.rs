@@ -13,6 +13,8 @@
 //! - Lines that fail in an accepted batch are looked up, and sent again alone; a deletion of what is not there has
 //!   succeeded. A lost answer is settled by looking the paths up before anything is sent again.
 //! - A conditional change is sent again only while its conditions still hold.
+//! - A change of what lies beside an object takes its place among the writes of that object, and leaves only if the object
+//!   and the file beside it are what they were when it was prepared.
 //! - If the line of an object fails for good, what its other lines changed is put back as far as it is known.
 //! - A caller that leaves does not take its change back.
 
@@ -30,7 +32,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio_util::task::TaskTracker;
 
-pub use crate::provider::commit::change::Change;
+pub use crate::provider::commit::change::{Beside, Change};
 use crate::provider::commit::companions::Companions;
 use crate::provider::commit::queue::{Pending, Queue};
 use crate::provider::hub::{BatchError, BatchLine, FileRecord, HubClient};

@@ -38,11 +38,11 @@ impl Unsettled {
         }
     }
 
+    /// Returns the paths to look up.
     fn paths(&self) -> Vec<String> {
-        self.lines
-            .iter()
-            .map(|line| line.path().to_owned())
-            .collect()
+        let lines = self.lines.iter().map(BatchLine::path);
+        let paths = lines.chain(self.pending.change.relied_on());
+        paths.map(str::to_owned).collect()
     }
 
     /// Judges whether the lines may be sent again, given what a look-up has found of them.
@@ -50,11 +50,12 @@ impl Unsettled {
     /// Errors: why not. If the conditions fail, that is the verdict only if nothing of this change can have taken effect:
     /// otherwise it may itself have been replaced since, and nobody knows.
     fn check_again(&self, found: &HashMap<String, FileRecord>) -> Result<(), StorageError> {
-        if !self.pending.change.has_object_in(&self.lines) {
+        let change = &self.pending.change;
+        if change.relied_on().is_none() && !change.has_object_in(&self.lines) {
             // The object is what this change made it; what is left are its companions.
             return Ok(());
         }
-        let verdict = self.pending.change.check(found);
+        let verdict = change.check(found);
         if self.is_lost {
             return verdict.map_err(|_| answer_lost());
         }

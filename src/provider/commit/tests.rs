@@ -209,6 +209,102 @@ async fn a_barrier_waits_for_commits_and_keeps_new_ones_out() {
     assert_eq!(batches(&fake), [1, 1]);
 }
 
+// === companions ===
+
+/// A file as `present` tells of it.
+fn as_found(path: &str) -> FileRecord {
+    FileRecord {
+        path: path.into(),
+        size: 0,
+        hash: ContentHash::EMPTY,
+        mtime: None,
+        uploaded_at: time::macros::datetime!(2026-01-02 03:04:05.678 UTC),
+        content_type: None,
+    }
+}
+
+/// Puts `.side` beside `obj`, where nothing was beside it.
+fn beside_obj() -> Change {
+    let found = Beside {
+        object: as_found("obj"),
+        companion: None,
+    };
+    let line = line(".side", content('7'));
+    Change::of_companion(&ObjectKey::new("obj").unwrap(), found, line)
+}
+
+#[tokio::test]
+async fn a_companion_leaves_alone_while_its_object_is_what_was_found() {
+    let (committer, fake) = committer(vec![present("obj"), all_done(1)]).await;
+    let committed = committer.commit(&token(), &bucket(), beside_obj()).await;
+    committed.unwrap();
+    assert_eq!(batches(&fake), [1]);
+    assert!(fake.asked()[0].body.contains("obj"), "it is looked up");
+    assert!(fake.asked()[1].body.contains(".side"));
+    assert!(!fake.asked()[1].body.contains("obj"), "it is not written");
+}
+
+#[tokio::test]
+async fn a_companion_never_leaves_once_something_has_changed() {
+    let other = json!([{"type": "file", "path": "obj", "size": 0, "xetHash": content('1').as_str(),
+        "uploadedAt": "2026-01-02T03:04:05.678Z"}]);
+    let both = json!([
+        {"type": "file", "path": "obj", "size": 0, "xetHash": ContentHash::EMPTY.as_str(),
+            "uploadedAt": "2026-01-02T03:04:05.678Z"},
+        {"type": "file", "path": ".side", "size": 0, "xetHash": content('2').as_str(),
+            "uploadedAt": "2026-01-02T03:04:05.678Z"},
+    ]);
+    for reply in [
+        Reply::json(200, &other),
+        Reply::json(200, &both),
+        nothing_there(),
+    ] {
+        let (committer, fake) = committer(vec![reply]).await;
+        let refused = committer.commit(&token(), &bucket(), beside_obj()).await;
+        assert!(
+            matches!(refused, Err(StorageError::ConditionalRequestConflict)),
+            "{refused:?}"
+        );
+        assert_eq!(batches(&fake), Vec::<usize>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_companion_takes_its_turn_among_the_writes_of_its_object() {
+    // A write of another object is under way; that of `obj` comes next, and `.side` only behind it.
+    let replies = vec![all_done(1), all_done(1), present("obj"), all_done(1)];
+    let (committer, fake) = committer(replies).await;
+    let (token, bucket) = (token(), bucket());
+    let changes = [add("other"), add("obj"), beside_obj()];
+    let commits = changes.map(|change| committer.commit(&token, &bucket, change));
+    assert!(
+        futures::future::join_all(commits)
+            .await
+            .iter()
+            .all(Result::is_ok)
+    );
+    assert_eq!(batches(&fake), [1, 1, 1]);
+    assert!(fake.asked()[3].body.contains(".side"));
+}
+
+#[tokio::test]
+async fn a_companion_whose_answer_was_lost_is_sent_again_only_while_nothing_has_changed() {
+    let torn = || Reply::json(200, &json!({"success": true}));
+    let replies = vec![present("obj"), torn(), present("obj"), all_done(1)];
+    let (settled, fake) = committer(replies).await;
+    let committed = settled.commit(&token(), &bucket(), beside_obj()).await;
+    committed.unwrap();
+    assert_eq!(batches(&fake), [1, 1]);
+    let replies = vec![present("obj"), torn(), nothing_there()];
+    let (settled, fake) = committer(replies).await;
+    let unknown = settled.commit(&token(), &bucket(), beside_obj()).await;
+    assert!(
+        matches!(&unknown, Err(StorageError::Unavailable { reason, .. }) if reason.contains("lost")),
+        "{unknown:?}"
+    );
+    assert_eq!(batches(&fake), [1]);
+}
+
 // === conditions ===
 
 /// Distinct content for each digit.

@@ -15,7 +15,7 @@ use crate::provider::multipart::{Layout, Record, hidden_file, no_such_upload, ty
 use crate::provider::write::Stamp;
 use crate::storage::{
     BucketId, Checksum, CompleteUpload, ContentHash, Guards, NamedPart, ObjectChecksum,
-    StorageError, Tenant, UploadCompleted, UploadId,
+    ObjectParts, StorageError, Tenant, UploadChecksum, UploadCompleted, UploadId,
 };
 
 /// S3's minimum size of every part but the last, in bytes.
@@ -40,7 +40,7 @@ pub(super) struct FoundPart {
 #[derive(Default)]
 struct Joint {
     whole: Composition,
-    sizes: Vec<u64>,
+    parts: ObjectParts,
 }
 
 impl HfProvider {
@@ -50,7 +50,7 @@ impl HfProvider {
     /// - Once an upload has the mark of a completion, every completion of it is answered from that mark, whatever parts it
     ///   names and whatever became of the object since.
     /// - Completions of one upload in this process come in turn, so of two that race, one writes and both get its answer.
-    /// - The sizes of the parts stay known, in the object's sidecar.
+    /// - The sizes of the parts stay known, in the object's sidecar, and their checksums if checksums are kept.
     /// - Part by part, what counts is what was sent last; an earlier content of the same number cannot be named.
     pub(in crate::provider) async fn complete_upload(
         &self,
@@ -83,7 +83,13 @@ impl HfProvider {
         let files = self.files_of(tenant, &bucket, &layout).await?;
         let found = find_parts(&layout, &files, &operation.parts)?;
         let checksum = verify(open.1.checksum, &operation, &found)?;
-        let parts = self.joint(tenant, &bucket, found).await?;
+        let kept = checksum.clone().filter(|_| self.0.keeps_checksums);
+        let checksums = match kept {
+            Some(_) => checksums_of(open.1.checksum, &found),
+            None => Vec::new(),
+        };
+        let mut parts = self.joint(tenant, &bucket, found).await?;
+        parts.parts.checksums = checksums;
 
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
@@ -127,7 +133,7 @@ impl HfProvider {
         let mut lines = stamp.lines(&operation.key, &composed);
         let mut staged = vec![composed];
         let kept = (completed.checksum.clone()).filter(|_| self.0.keeps_checksums);
-        let (sidecar, content_type) = stamp.sidecar_of_parts(kept, parts.sizes, &completed.hash);
+        let (sidecar, content_type) = stamp.sidecar_of_parts(kept, parts.parts, &completed.hash);
         let sidecar = self.0.cas.upload_bytes(&access, bucket, sidecar).await?;
         lines.push(stamp.sidecar_line(&operation.key, sidecar.hash(), content_type));
         staged.push(sidecar);
@@ -192,7 +198,7 @@ impl HfProvider {
         let mut joint = Joint::default();
         while let Some(manifest) = manifests.try_next().await? {
             joint.whole.push(&manifest)?;
-            joint.sizes.push(manifest.size());
+            joint.parts.sizes.push(manifest.size());
         }
         Ok(joint)
     }
@@ -238,6 +244,17 @@ impl HfProvider {
             }
         });
     }
+}
+
+/// Returns the checksums of parts to keep: those that the client asked for, if every part has one.
+fn checksums_of(upload: UploadChecksum, parts: &[FoundPart]) -> Vec<Checksum> {
+    let wanted = |part: &FoundPart| {
+        let mut known = part.checksums.iter();
+        let wanted = known.find(|checksum| checksum.algorithm == upload.algorithm);
+        wanted.filter(|_| upload.is_declared).cloned()
+    };
+    let checksums: Option<Vec<_>> = parts.iter().map(wanted).collect();
+    checksums.unwrap_or_default()
 }
 
 /// Errors: [`StorageError::InvalidPartOrder`] unless the numbers ascend; a list without parts is malformed.

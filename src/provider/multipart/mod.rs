@@ -24,7 +24,6 @@ mod part;
 mod parts;
 mod schedule;
 mod sweep;
-mod turn;
 mod verify;
 
 pub use schedule::SweepConfig;
@@ -42,10 +41,10 @@ use crate::cache::ExpiringMap;
 use crate::provider::HfProvider;
 use crate::provider::cas::FileRef;
 use crate::provider::commit::Change;
-use crate::provider::hub::{BatchLine, FileRecord};
+use crate::provider::hub::{BatchLine, FileRecord, MAX_BATCH_LINES};
 use crate::provider::multipart::layout::Layout;
 use crate::provider::multipart::manifests::Manifests;
-use crate::provider::multipart::turn::Turns;
+use crate::provider::turn::Turns;
 use crate::storage::{
     AbortUpload, BucketId, ContentHash, CreateUpload, Guards, ObjectChecksum, ObjectKey,
     ObjectMetadata, StorageError, Tenant, UploadAborted, UploadChecksum, UploadCompleted,
@@ -75,7 +74,7 @@ pub(super) struct UploadCaches {
     manifests: Manifests,
     /// Uploads that this process completed or aborted, and whose record may still be there.
     over: ExpiringMap<(BucketId, UploadId), ()>,
-    turns: Turns,
+    turns: Turns<UploadId>,
 }
 
 impl Default for UploadCaches {
@@ -136,18 +135,8 @@ impl HfProvider {
         self.finish(async move {
             let _guards = guards;
             let access = provider.access(&tenant, &bucket);
-            let staged = provider
-                .0
-                .cas
-                .upload_bytes(&access, &bucket, content)
-                .await?;
-            let hash = staged.hash();
+            let hash = provider.store_hidden(&access, &bucket, content).await?;
             let line = hidden_file(Layout::of(&upload_id).record(), hash);
-            provider
-                .0
-                .cas
-                .register(&access, &bucket, vec![staged])
-                .await?;
             provider
                 .0
                 .committer
@@ -320,7 +309,7 @@ impl HfProvider {
         bucket: &BucketId,
         paths: &[String],
     ) -> Result<(), StorageError> {
-        for some in paths.chunks(500) {
+        for some in paths.chunks(MAX_BATCH_LINES) {
             let lines = some
                 .iter()
                 .map(|path| BatchLine::DeleteFile { path: path.clone() })

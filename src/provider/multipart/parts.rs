@@ -10,6 +10,7 @@ use crate::provider::hub::FileRecord;
 use crate::provider::multipart::layout::{Layout, PartFile};
 use crate::storage::{
     Checksum, ContentHash, ListParts, PartNumber, PartPage, PartSummary, StorageError, Tenant,
+    UploadChecksum,
 };
 
 /// The content of a part.
@@ -76,8 +77,13 @@ impl CurrentParts {
         current.iter().find(|content| content.hash.etag() == etag)
     }
 
-    /// Returns the page behind a part number.
-    fn page(&self, after: u32, max_parts: usize) -> PartPage {
+    /// Returns the page behind a part number, with the checksums that the upload was declared with.
+    fn page(&self, after: u32, max_parts: usize, declared: Option<UploadChecksum>) -> PartPage {
+        let checksum_of = |content: &Content| {
+            let wanted = declared?.algorithm;
+            let mut known = content.checksums.iter();
+            known.find(|checksum| checksum.algorithm == wanted).cloned()
+        };
         let mut behind = self
             .0
             .iter()
@@ -89,11 +95,13 @@ impl CurrentParts {
                     size: shown.size,
                     hash: shown.hash,
                     last_modified: shown.uploaded_at,
+                    checksum: checksum_of(shown),
                 })
             });
         PartPage {
             parts: behind.by_ref().take(max_parts).collect(),
             has_more: behind.next().is_some(),
+            declared,
         }
     }
 }
@@ -107,8 +115,8 @@ impl HfProvider {
     ) -> Result<PartPage, StorageError> {
         let bucket = tenant.bucket(&operation.bucket);
         let upload_id = &operation.upload_id;
-        self.read_record(tenant, &bucket, upload_id, &operation.key)
-            .await?;
+        let record = self.read_record(tenant, &bucket, upload_id, &operation.key);
+        let declared = Some(record.await?.checksum).filter(|upload| upload.is_declared);
         let layout = Layout::of(upload_id);
         let mut parts = CurrentParts::default();
         self.scan(tenant, &bucket, layout.contents(), |file| {
@@ -116,7 +124,7 @@ impl HfProvider {
             Ok(())
         })
         .await?;
-        Ok(parts.page(operation.after, operation.max_parts))
+        Ok(parts.page(operation.after, operation.max_parts, declared))
     }
 }
 
@@ -169,7 +177,7 @@ mod tests {
             [(1, 'b', 7), (1, 'a', 5), (1, 'c', 6)],
         ] {
             let parts = parts(&files);
-            assert_eq!(shown(&parts.page(0, 10)), [(1, hash('b'))]);
+            assert_eq!(shown(&parts.page(0, 10, None)), [(1, hash('b'))]);
             assert!(parts.find(number(1), &hash('b').etag()).is_some());
             assert!(parts.find(number(1), &hash('a').etag()).is_none());
             assert!(parts.find(number(1), &hash('c').etag()).is_none());
@@ -179,16 +187,45 @@ mod tests {
     #[test]
     fn parts_registered_at_the_same_time_may_all_be_named() {
         let parts = parts(&[(1, 'b', 7), (1, 'a', 7)]);
-        assert_eq!(shown(&parts.page(0, 10)), [(1, hash('b'))]);
+        assert_eq!(shown(&parts.page(0, 10, None)), [(1, hash('b'))]);
         assert!(parts.find(number(1), &hash('a').etag()).is_some());
         assert!(parts.find(number(1), &hash('b').etag()).is_some());
+    }
+
+    #[test]
+    fn only_the_declared_checksum_of_a_part_is_shown() {
+        let layout = Layout::of(&"0123456789abcdef0123456789abcdef".parse().unwrap());
+        let texts = [
+            "sha1-98f3bc1d808e04732adf679965ccc34ca7ae3441",
+            "crc64nvme-ae8b14860a799888",
+        ];
+        let checksums = texts.map(|text| text.parse().unwrap());
+        let file = FileRecord {
+            path: layout.part(number(1), &hash('a'), &checksums),
+            size: 9,
+            hash: hash('a'),
+            mtime: None,
+            uploaded_at: OffsetDateTime::UNIX_EPOCH,
+            content_type: None,
+        };
+        let parts = CurrentParts::among(&layout, [&file]);
+        let shown = |is_declared| {
+            let upload = UploadChecksum {
+                is_declared,
+                ..UploadChecksum::default()
+            };
+            let page = parts.page(0, 1, Some(upload).filter(|upload| upload.is_declared));
+            page.parts[0].checksum.as_ref().map(ToString::to_string)
+        };
+        assert_eq!(shown(true).as_deref(), Some(texts[1]));
+        assert_eq!(shown(false), None);
     }
 
     #[test]
     fn pages_go_by_number_and_say_whether_more_follows() {
         let parts = parts(&[(10_000, 'c', 1), (2, 'b', 1), (1, 'a', 1)]);
         let page = |after, max| {
-            let page = parts.page(after, max);
+            let page = parts.page(after, max, None);
             let numbers: Vec<u32> = page.parts.iter().map(|p| p.part_number.get()).collect();
             (numbers, page.has_more)
         };

@@ -64,13 +64,12 @@ impl Fields {
 
     /// Returns the fields that a PUT would have as headers.
     ///
-    /// Errors: InvalidArgument for a value that no header can have; NotImplemented for tags, which are XML here.
+    /// Errors: InvalidArgument for a value that no header can have.
     pub(super) fn headers(&self) -> Result<HeaderMap, Fault> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.0 {
             let header = match name.as_str() {
                 "acl" => "x-amz-acl",
-                "tagging" => return Err(Fault::header_not_implemented("tagging")),
                 name if SIGNATURE.contains(&name) => continue,
                 name if HEADERS.contains(&name) || name.starts_with("x-amz-") => name,
                 _ => continue,
@@ -148,6 +147,12 @@ mod tests {
         let code = |name, value| fields(&[(name, value)]).headers().unwrap_err().code;
         assert_eq!(code("content-type", "a\nb"), "InvalidArgument");
         assert_eq!(code("x-amz-meta- a", "b"), "InvalidArgument");
-        assert_eq!(code("tagging", "<Tagging/>"), "NotImplemented");
+        // Tags are a document here, and no header.
+        assert!(
+            fields(&[("tagging", "<Tagging/>")])
+                .headers()
+                .unwrap()
+                .is_empty()
+        );
     }
 }

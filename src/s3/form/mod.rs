@@ -30,8 +30,8 @@ use crate::s3::form::fields::Fields;
 use crate::s3::form::parts::Parts;
 use crate::s3::form::policy::Policy;
 use crate::s3::header::text;
-use crate::s3::object::MAX_OBJECT_BYTES;
-use crate::s3::{checksum, integrity, metadata, unsupported};
+use crate::s3::write::MAX_OBJECT_BYTES;
+use crate::s3::{checksum, integrity, metadata, tagging, unsupported};
 use crate::sigv4::claim_form;
 use crate::storage::{
     BucketName, ByteStream, ChecksumAlgorithm, Credentials, ObjectChecksum, ObjectKey, Payload,
@@ -114,6 +114,10 @@ fn write(
 ) -> Result<PutObject, Fault> {
     let headers = fields.headers()?;
     unsupported::refuse_on_object_write(&headers)?;
+    let mut metadata = metadata::from_headers(&headers)?;
+    if let Some(document) = fields.get("tagging") {
+        metadata.tags = tagging::of_document(document.as_bytes())?;
+    }
     let mut integrity = integrity::announced(&headers)?;
     integrity.wants_checksum = config
         .keeps_checksums
@@ -123,7 +127,7 @@ fn write(
         key,
         conditions: WriteConditions::default(),
         payload: Payload { body, integrity },
-        metadata: metadata::from_headers(&headers)?,
+        metadata,
     })
 }
 
@@ -235,7 +239,7 @@ mod tests {
     async fn the_file_goes_to_the_stack_with_what_the_form_says_of_it() {
         let stage = Stage::new();
         let policy = policy(
-            r#", ["starts-with", "$Content-Type", "text/"], {"x-amz-meta-color": "red"}, {"acl": "private"}"#,
+            r#", ["starts-with", "$Content-Type", "text/"], {"x-amz-meta-color": "red"}, {"acl": "private"}, ["starts-with", "$tagging", ""]"#,
         );
         let fields = signed(
             &policy,
@@ -244,6 +248,10 @@ mod tests {
                 ("Content-Type", "text/plain"),
                 ("X-Amz-Meta-Color", "red"),
                 ("acl", "private"),
+                (
+                    "tagging",
+                    "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>",
+                ),
                 ("x-ignore-button", "Upload"),
             ],
         );
@@ -264,6 +272,7 @@ mod tests {
         assert_eq!(put.key.as_str(), "user/a b.txt");
         assert_eq!(put.metadata.content_type.as_deref(), Some("text/plain"));
         assert_eq!(put.metadata.user["color"], "red");
+        assert_eq!(put.metadata.tags.iter().collect::<Vec<_>>(), [("a", "1")]);
     }
 
     #[tokio::test]
@@ -312,7 +321,7 @@ mod tests {
             ),
             (
                 signed(&tags, &[("key", "user/k"), ("tagging", "<x/>")]),
-                (501, "NotImplemented"),
+                (400, "MalformedXML"),
             ),
             (unsigned, (400, "InvalidArgument")),
             (v2.to_vec(), (403, "AccessDenied")),

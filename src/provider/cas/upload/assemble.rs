@@ -46,8 +46,19 @@ pub(super) struct Assembler {
     ready: Vec<ReadyXorb>,
     own: HashMap<MerkleHash, (usize, u32)>,
     run: Option<Run>,
+    /// Whether the chunk placed last belongs to a run that was long enough to be taken.
+    is_behind_long_run: bool,
     file: FileBuilder,
     saved_bytes: u64,
+}
+
+/// What comes behind a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A chunk that is stored.
+    Stored,
+    /// A chunk that is known, the end of the file, or nobody knows.
+    Other,
 }
 
 impl Assembler {
@@ -63,6 +74,7 @@ impl Assembler {
             ready: Vec::new(),
             own: HashMap::new(),
             run: None,
+            is_behind_long_run: false,
             file: FileBuilder::default(),
             saved_bytes: 0,
         }
@@ -82,25 +94,28 @@ impl Assembler {
             self.extend_run(chunk);
             return Ok(());
         }
-        self.end_run(false)?;
         match self.find(&chunk.hash) {
             Some((source, start)) => {
+                self.end_run(Next::Other)?;
                 self.run = Some(Run::new(source, start, chunk));
                 Ok(())
             }
-            None => self.store(&chunk),
+            None => {
+                self.end_run(Next::Stored)?;
+                self.store(&chunk)
+            }
         }
     }
 
     /// Ends the file and begins another one.
     pub(super) fn finish_file(&mut self) -> Result<PlacedFile, StorageError> {
-        self.end_run(true)?;
+        self.end_run(Next::Other)?;
         Ok(std::mem::take(&mut self.file).finish())
     }
 
     /// Seals what is held, however small, so that it can be sent.
     pub(super) fn flush(&mut self) -> Result<(), StorageError> {
-        self.end_run(false)?;
+        self.end_run(Next::Other)?;
         self.seal();
         Ok(())
     }
@@ -154,18 +169,26 @@ impl Assembler {
         if let Some(run) = &mut self.run {
             let xorb = run.source.xorb();
             let spared = run.extend(chunk);
+            self.is_behind_long_run |= !spared.chunks.is_empty();
             self.refer(xorb, spared);
         }
     }
 
-    /// Ends the run, if there is one. A file that is known as a whole is taken even if it is short.
-    fn end_run(&mut self, is_last: bool) -> Result<(), StorageError> {
+    /// Ends the run, if there is one.
+    ///
+    /// A short one is stored again where its chunks join others that are stored, for then its readers are spared a term.
+    /// Between long runs, and at the ends of a file, they would be a term of their own either way, and are referred to. That
+    /// holds for one short run behind each long one, so that a file of shuffled pieces is not scattered.
+    fn end_run(&mut self, next: Next) -> Result<(), StorageError> {
         let Some(mut run) = self.run.take() else {
             return Ok(());
         };
-        if is_last && self.file.is_unplaced() {
+        let joins_stored =
+            next == Next::Stored || !(self.file.is_unplaced() || self.is_behind_long_run);
+        if !run.is_taken() && !joins_stored {
             let spared = run.take();
             self.refer(run.source.xorb(), spared);
+            self.is_behind_long_run = false;
         }
         for chunk in run.into_kept() {
             self.store(&chunk)?;
@@ -190,6 +213,7 @@ impl Assembler {
         let len_bytes = len_of(chunk);
         let stored = self.compressor.store(&chunk.data)?;
         self.charge.release(chunk.data.len() - stored.payload.len());
+        self.is_behind_long_run = false;
         let ordinal = self.sealed.len();
         let index = self.open.push(chunk.hash, len_bytes, stored);
         self.file

@@ -8,7 +8,7 @@ use xet_core_structures::xorb_object::Chunk;
 use super::file::XorbRef;
 use crate::provider::cas::xorb::XorbRecord;
 
-/// Shortest run that is taken from an existing xorb, except for a file that is known as a whole.
+/// Shortest run that is taken from an existing xorb wherever it stands.
 ///
 /// A term of its own costs every reader of the file a request or a seek; below half a MiB that is dearer than storing the
 /// chunks again next to their neighbours.
@@ -58,6 +58,11 @@ impl Run {
     /// Returns the index that the next chunk must have in the source.
     pub(super) fn next_index(&self) -> u32 {
         self.start + self.matched
+    }
+
+    /// Reports whether it was long enough to be taken.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_taken
     }
 
     /// Adds a chunk that matches. Returns the chunks whose bytes are not needed any more, and where they lie.

@@ -305,6 +305,50 @@ async fn repetition_within_a_body_is_sent_once() {
 }
 
 #[tokio::test]
+async fn equal_parts_are_sent_by_the_first_that_come_and_by_no_later_one() {
+    // 16 at once share the budget so that xorbs are cut at one MiB, and the parts' tails lie in xorbs of a few chunks.
+    let fake = Fake::start(32 << 20).await;
+    let part = noise(2 * MIB + 200_000, 1);
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        let parts = (0..16).map(|_| async {
+            let options = UploadOptions {
+                is_part: true,
+                ..UploadOptions::default()
+            };
+            let body = framed(&part, 64 << 10);
+            let staged = fake.upload_with(body, options).await.unwrap();
+            fake.register(&staged).await.unwrap();
+            staged.manifest().terms.len()
+        });
+        let terms = join_all(parts).await;
+        assert!(terms.iter().all(|count| *count <= 4), "{terms:?}");
+        sent.push(fake.cas().xorb_lens.iter().sum::<usize>());
+    }
+    assert!(
+        sent[0] >= part.len() && sent[0] <= 16 * (part.len() + MIB),
+        "{sent:?}"
+    );
+    assert_eq!(sent[1..], [sent[0]; 3], "later rounds send nothing");
+}
+
+#[tokio::test]
+async fn a_file_of_shuffled_pieces_is_not_scattered() {
+    let fake = Fake::start(ROOMY).await;
+    let known = noise(8 * MIB, 1);
+    fake.put(&known).await;
+    // Pieces of some 256 KiB, each of a few known chunks between two new ones, and without them.
+    let piece = |n: usize| known.slice(n * 500_000..n * 500_000 + 256 * 1024);
+    let shuffled: Vec<Bytes> = [3, 9, 1, 14, 6, 12, 0, 7].map(piece).to_vec();
+    let staged = fake.put(&shuffled.concat().into()).await;
+    assert!(
+        staged.manifest().terms.len() <= 3,
+        "{:?}",
+        staged.manifest().terms.len()
+    );
+}
+
+#[tokio::test]
 async fn a_short_match_is_stored_again_rather_than_scattered() {
     let fake = Fake::start(ROOMY).await;
     let known = noise(8 * MIB, 1);
