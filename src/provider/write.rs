@@ -1,17 +1,22 @@
 //! Storing an object: its bytes into the CAS while they arrive, then one shard, then one line in a batch.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::provider::HfProvider;
 use crate::provider::cas::{Companion, Scope, StagedFile, UploadOptions};
-use crate::provider::commit::Change;
+use crate::provider::commit::{Change, Coming};
 use crate::provider::hub::BatchLine;
 use crate::provider::sidecar::{self, Attached, Binding};
 use crate::storage::{
-    ContentHash, Guards, Integrity, ObjectChecksum, ObjectKey, ObjectMetadata, ObjectParts,
-    ObjectWritten, PutObject, StorageError, Tenant,
+    BucketId, ByteStream, ContentHash, Guards, Integrity, ObjectChecksum, ObjectKey,
+    ObjectMetadata, ObjectParts, ObjectWritten, PutObject, StorageError, Tenant,
 };
+
+/// Length up to which a write is announced before it comes to its commit.
+const ANNOUNCED_BYTES: u64 = 1 << 20;
 
 impl HfProvider {
     /// Stores an object.
@@ -40,11 +45,9 @@ impl HfProvider {
             companion: stamp.companion(self.kept_checksum(operation.payload.integrity)),
             is_part: false,
         };
-        let staged = self
-            .0
-            .cas
-            .upload(&access, &bucket, operation.payload.body, options)
-            .await?;
+        let (body, coming) = self.announced(&bucket, operation.payload.body);
+        let staged = self.0.cas.upload(&access, &bucket, body, options).await?;
+        let coming = Arc::into_inner(coming).and_then(OnceLock::into_inner);
 
         let written = ObjectWritten {
             size: staged.size(),
@@ -59,10 +62,36 @@ impl HfProvider {
                 .cas
                 .register(&access, &bucket, vec![staged])
                 .await?;
-            provider.0.committer.commit(&token, &bucket, change).await?;
+            provider
+                .0
+                .committer
+                .commit_announced(&token, &bucket, change, coming)
+                .await?;
             Ok(written)
         })
         .await
+    }
+}
+
+impl HfProvider {
+    /// Announces the write to the committer once its last byte is in. What a large one still has to send takes longer than
+    /// others should wait for it.
+    fn announced(
+        &self,
+        bucket: &BucketId,
+        body: ByteStream,
+    ) -> (ByteStream, Arc<OnceLock<Coming>>) {
+        let slot = Arc::new(OnceLock::new());
+        if body.len_bytes().is_none_or(|len| len > ANNOUNCED_BYTES) {
+            return (body, slot);
+        }
+        let (committer, bucket, coming) = (self.0.committer.clone(), bucket.clone(), slot.clone());
+        let announced = body.inspected(move |frame| {
+            if frame.is_none() {
+                coming.get_or_init(|| committer.announce(&bucket));
+            }
+        });
+        (announced, slot)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// A token, key, or password.
@@ -28,6 +29,26 @@ impl Secret {
     }
 }
 
+/// Which secret it is, without the secret: half of its SHA-256. The key of whatever is kept by token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SecretId([u8; 16]);
+
+impl Secret {
+    /// Returns what tells this secret from others.
+    pub fn id(&self) -> SecretId {
+        let digest = Sha256::digest(self.expose());
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        SecretId(id)
+    }
+}
+
+impl fmt::Debug for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretId(…)")
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
@@ -40,6 +61,16 @@ mod tests {
 
     #[test]
     fn debug_does_not_show_the_text() {
-        assert_eq!(format!("{:?}", Secret::new("hf_abc")), "Secret(…)");
+        let secret = Secret::new("hf_abc");
+        assert_eq!(
+            format!("{secret:?} {:?}", secret.id()),
+            "Secret(…) SecretId(…)"
+        );
+    }
+
+    #[test]
+    fn secrets_are_told_apart_by_their_ids() {
+        assert_eq!(Secret::new("a").id(), Secret::new("a").id());
+        assert_ne!(Secret::new("a").id(), Secret::new("b").id());
     }
 }

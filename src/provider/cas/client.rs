@@ -11,7 +11,7 @@ use crate::provider::cas::download::DownloadState;
 use crate::provider::cas::ingest::IngestBudget;
 use crate::provider::cas::planner::Planner;
 use crate::provider::cas::slice::ChunkLists;
-use crate::provider::cas::upload::Offered;
+use crate::provider::cas::upload::{Company, Offered};
 use crate::provider::cas::xorb_cache::XorbCache;
 use crate::provider::http::{self, HttpConfig};
 use crate::storage::StorageError;
@@ -67,6 +67,7 @@ pub(super) struct Shared {
     pub(super) dedup: Arc<DedupIndex>,
     pub(super) chunk_lists: ChunkLists,
     pub(super) uploads: Offered,
+    pub(super) company: Company,
     pub(super) planner: Planner,
     pub(super) xorb_cache: XorbCache,
     pub(super) download: DownloadState,
@@ -100,6 +101,7 @@ impl CasClient {
             dedup: Arc::default(),
             chunk_lists: ChunkLists::default(),
             uploads: Offered::default(),
+            company: Company::default(),
             config,
             metrics,
             http,

@@ -93,6 +93,11 @@ impl Holders {
         })
     }
 
+    fn contain(&self, xorb: &Arc<XorbRecord>) -> bool {
+        let mut all = std::iter::once(&self.first).chain(&self.others);
+        all.any(|(holder, _)| Arc::ptr_eq(holder, xorb))
+    }
+
     /// Takes a xorb out that is older than all others. Returns whether none is left.
     fn drop_oldest(&mut self, xorb: &Arc<XorbRecord>) -> bool {
         if !Arc::ptr_eq(&self.first.0, xorb) {
@@ -135,6 +140,10 @@ impl DedupIndex {
             .iter()
             .filter(|xorb| xorb.chunks.len() <= self.max_entries)
         {
+            // Files that share a xorb each bring it.
+            if state.holds(bucket, xorb) {
+                continue;
+            }
             while state.entries + xorb.chunks.len() > self.max_entries {
                 state.drop_oldest();
             }
@@ -160,6 +169,12 @@ impl DedupIndex {
 }
 
 impl State {
+    fn holds(&self, bucket: &BucketId, xorb: &Arc<XorbRecord>) -> bool {
+        let first = xorb.chunks.first().map(|(hash, _)| hash);
+        let holders = first.and_then(|hash| self.buckets.get(bucket)?.get(hash));
+        holders.is_some_and(|holders| holders.contain(xorb))
+    }
+
     fn add(&mut self, bucket: &BucketId, xorb: &Arc<XorbRecord>) {
         let chunks = self.buckets.entry(bucket.clone()).or_default();
         for (index, (hash, _)) in (0..).zip(xorb.chunks.iter()) {
@@ -310,6 +325,16 @@ mod tests {
         assert!(index.find(&bucket("one"), &chunk(4)).is_some());
         assert!(index.find(&bucket("one"), &chunk(11)).is_some());
         assert!(index.find(&bucket("one"), &chunk(100)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_xorb_that_comes_again_takes_no_more_room() {
+        let index = DedupIndex::with_max_entries(10);
+        let shared = xorb(0..4);
+        index.insert(&bucket("one"), &[shared.clone(), xorb(4..8)]);
+        index.insert(&bucket("one"), &[shared]);
+        assert_eq!(index.lock().entries, 8);
+        assert!(index.find(&bucket("one"), &chunk(7)).is_some());
     }
 
     #[tokio::test]

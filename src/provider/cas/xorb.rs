@@ -168,6 +168,20 @@ impl XorbBuilder {
         u32::try_from(self.chunks.len() - 1).expect("a xorb has at most 8,192 chunks")
     }
 
+    /// Adds all chunks of another xorb under construction behind the own ones, and returns the index of the first. The caller
+    /// has seen to it that they fit.
+    pub(super) fn append(&mut self, other: Self) -> u32 {
+        let first = u32::try_from(self.chunks.len()).expect("a xorb has at most 8,192 chunks");
+        for piece in &other.pieces {
+            self.crc64.update(piece);
+        }
+        self.pieces.extend(other.pieces);
+        self.chunks.extend(other.chunks);
+        self.raw_bytes += other.raw_bytes;
+        self.stored_bytes += other.stored_bytes;
+        first
+    }
+
     /// Completes the xorb and leaves an empty builder behind; `None` if there is no chunk.
     pub(super) fn seal(&mut self) -> Option<Xorb> {
         if self.chunks.is_empty() {
@@ -276,6 +290,26 @@ mod tests {
             "71ec1275fca074724e2dd666921b3277c7cee603e4d025bcab2d4050015be2bc"
         );
         assert!(builder.seal().is_none());
+    }
+
+    #[tokio::test]
+    async fn joined_builders_make_the_xorb_of_all_their_chunks() {
+        let builder = |texts: &[&'static str]| {
+            let mut builder = XorbBuilder::default();
+            for text in texts {
+                let chunk = Bytes::from_static(text.as_bytes());
+                let raw_bytes = u32::try_from(chunk.len()).unwrap();
+                builder.push(compute_data_hash(&chunk), raw_bytes, Stored::raw(chunk));
+            }
+            builder
+        };
+        let mut joined = builder(&["one", "two"]);
+        assert_eq!(joined.append(builder(&["three"])), 2);
+        let joined = joined.seal().unwrap();
+        let whole = builder(&["one", "two", "three"]).seal().unwrap();
+        assert_eq!(joined.record, whole.record);
+        assert_eq!(joined.crc64, whole.crc64);
+        assert_eq!(serialised(&joined).await, serialised(&whole).await);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Group commit: the writes of a bucket leave together in one batch call, and each gets its own verdict.
 //!
 //! The Hub's budget of API calls, not bandwidth, limits how many small objects can be written. So while one batch call of a
-//! bucket is in flight, further changes wait, and leave together when it returns; an idle bucket sends at once.
+//! bucket is in flight, further changes wait, and leave together when it returns; an idle bucket sends at once. Where more
+//! writes are under way, a batch waits for them a moment.
 //!
 //! # Behaviour
 //! - A change is answered only after the Hub's verdict on every one of its own lines.
@@ -19,6 +20,7 @@
 //! - A caller that leaves does not take its change back.
 
 mod change;
+mod coming;
 mod companions;
 mod judge;
 mod queue;
@@ -33,6 +35,8 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio_util::task::TaskTracker;
 
 pub use crate::provider::commit::change::{Beside, Change};
+pub use crate::provider::commit::coming::Coming;
+use crate::provider::commit::coming::{BatchLatency, UnderWay};
 use crate::provider::commit::companions::Companions;
 use crate::provider::commit::queue::{Pending, Queue};
 use crate::provider::hub::{BatchError, BatchLine, FileRecord, HubClient};
@@ -52,6 +56,7 @@ struct Shared {
     /// How long to wait before failed lines are sent again, attempt by attempt.
     resend_after: Vec<Duration>,
     companions: Companions,
+    latency: BatchLatency,
     buckets: Mutex<HashMap<BucketId, Arc<Bucket>>>,
 }
 
@@ -59,6 +64,7 @@ struct Shared {
 #[derive(Default)]
 struct Bucket {
     queue: Mutex<Queue>,
+    under_way: Arc<UnderWay>,
     /// Held shared by every change from its arrival to its verdict, and alone by [`Committer::barrier`].
     open: Arc<RwLock<()>>,
 }
@@ -80,19 +86,37 @@ impl Committer {
             recent,
             resend_after,
             companions: Companions::default(),
+            latency: BatchLatency::default(),
             buckets: Mutex::default(),
         }))
+    }
+
+    /// Announces a write whose bytes are all in: a batch of its bucket may wait for it a moment. To be dropped when it has
+    /// been committed, or when it fails.
+    pub fn announce(&self, bucket: &BucketId) -> Coming {
+        self.bucket(bucket).under_way.announce()
+    }
+
+    /// Commits a change that nobody announced; see [`Committer::commit_announced`].
+    pub async fn commit(
+        &self,
+        token: &Secret,
+        bucket: &BucketId,
+        change: Change,
+    ) -> Result<(), StorageError> {
+        self.commit_announced(token, bucket, change, None).await
     }
 
     /// Commits a change and returns the verdict on it.
     ///
     /// Errors: what the Hub says of this change's lines, or of the bucket; `PreconditionFailed` or `NoSuchKey` where its
     /// conditions do not hold.
-    pub async fn commit(
+    pub async fn commit_announced(
         &self,
         token: &Secret,
         bucket: &BucketId,
         change: Change,
+        coming: Option<Coming>,
     ) -> Result<(), StorageError> {
         let entry = self.bucket(bucket);
         let _open = entry.open.read().await;
@@ -102,6 +126,8 @@ impl Committer {
             token: token.clone(),
             answer,
         });
+        // Only now that it is in line.
+        drop(coming);
         self.send_next(bucket, &entry);
         let verdict = verdict.await;
         self.forget_if_idle(bucket, &entry);
@@ -149,21 +175,42 @@ impl Committer {
 
     /// Sends the next group, unless a batch call of this bucket is in flight or nothing may leave yet.
     fn send_next(&self, bucket: &BucketId, entry: &Arc<Bucket>) {
-        let Some(group) = entry.queue().start_group() else {
+        let group = if entry.under_way.is_empty() {
+            match entry.queue().start_group() {
+                Some(group) => Some(group),
+                None => return,
+            }
+        } else if entry.queue().hold() {
+            None
+        } else {
             return;
         };
         let (committer, bucket, entry) = (self.clone(), bucket.clone(), entry.clone());
         self.0.tasks.spawn(async move {
-            let group = committer.judge(&bucket, &entry, group).await;
-            let unsettled = committer.send(&bucket, &entry, group).await;
-            entry.queue().finish_group();
-            // What has to be looked up and sent again does not hold up the changes behind it.
-            for unsettled in unsettled {
-                committer.spawn_settle(&bucket, &entry, unsettled);
+            let group = match group {
+                Some(group) => group,
+                None => {
+                    let patience = committer.0.latency.patience();
+                    entry.under_way.arrive(patience).await;
+                    entry.queue().take_group().unwrap_or_default()
+                }
+            };
+            if !group.is_empty() {
+                committer.send_group(&bucket, &entry, group).await;
             }
-            committer.send_next(&bucket, &entry);
             committer.forget_if_idle(&bucket, &entry);
         });
+    }
+
+    async fn send_group(&self, bucket: &BucketId, entry: &Arc<Bucket>, group: Vec<Pending>) {
+        let group = self.judge(bucket, entry, group).await;
+        let unsettled = self.send(bucket, entry, group).await;
+        entry.queue().finish_group();
+        // What has to be looked up and sent again does not hold up the changes behind it.
+        for unsettled in unsettled {
+            self.spawn_settle(bucket, entry, unsettled);
+        }
+        self.send_next(bucket, entry);
     }
 
     /// Sends a group, answers the changes whose verdict is clear, and returns the others.
@@ -246,6 +293,7 @@ impl Committer {
         let started = Instant::now();
         let outcome = self.0.hub.batch(token, bucket, lines).await;
         self.0.metrics.commit_batch(lines.len(), started.elapsed());
+        self.0.latency.note(started.elapsed());
         outcome
     }
 

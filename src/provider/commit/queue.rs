@@ -30,15 +30,28 @@ impl Queue {
     }
 
     /// Takes the changes that may leave now, and marks a batch call as in flight; `None` if one already is, or if nothing
-    /// may leave. What leaves in the end is told by [`Queue::depart`].
+    /// may leave.
+    pub(super) fn start_group(&mut self) -> Option<Vec<Pending>> {
+        match self.is_sending {
+            true => None,
+            false => self.take_group(),
+        }
+    }
+
+    /// Marks a batch call as in flight, although its changes are still to be taken; false if one already is, or if none waits.
+    pub(super) fn hold(&mut self) -> bool {
+        let is_held = !self.is_sending && !self.waiting.is_empty();
+        self.is_sending |= is_held;
+        is_held
+    }
+
+    /// Takes the changes of the batch call that was marked as in flight; if nothing may leave, none is any more. What leaves
+    /// in the end is told by [`Queue::depart`].
     ///
     /// A change stays behind if one of its paths is busy or belongs to an earlier change that stays behind: so the order on
     /// each path is kept. Conditional changes may share paths with each other: which of them leaves is for the judge to
     /// say. All changes of a group carry the same Hub token.
-    pub(super) fn start_group(&mut self) -> Option<Vec<Pending>> {
-        if self.is_sending {
-            return None;
-        }
+    pub(super) fn take_group(&mut self) -> Option<Vec<Pending>> {
         let mut group: Vec<Pending> = Vec::new();
         let mut staying = VecDeque::new();
         let mut claimed: HashSet<String> = HashSet::new();
@@ -169,6 +182,20 @@ mod tests {
         queue.finish_group();
         queue.release(&Change::new(vec![add("a"), add("x"), add("b")]));
         assert_eq!(group_paths(&mut queue).unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn a_batch_that_is_held_takes_what_came_meanwhile() {
+        let mut queue = Queue::default();
+        assert!(!queue.hold(), "nothing waits");
+        queue.push(pending("t", vec![add("a")]));
+        assert!(queue.hold());
+        assert!(!queue.hold());
+        queue.push(pending("t", vec![add("b")]));
+        assert!(queue.start_group().is_none());
+        assert_eq!(queue.take_group().unwrap().len(), 2);
+        assert!(queue.take_group().is_none());
+        assert!(queue.is_idle(), "nothing is held any more");
     }
 
     fn conditional(path: &str) -> Pending {

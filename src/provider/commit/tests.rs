@@ -88,6 +88,27 @@ async fn changes_that_come_while_a_batch_is_in_flight_leave_together() {
 }
 
 #[tokio::test]
+async fn a_batch_waits_for_writes_that_are_announced() {
+    let (committer, fake) = committer(vec![all_done(2), all_done(1)]).await;
+    committer.0.latency.note(Duration::from_secs(60));
+    let (token, bucket) = (token(), bucket());
+    let late = committer.announce(&bucket);
+    let failing = committer.announce(&bucket);
+    let (early, late) = tokio::join!(committer.commit(&token, &bucket, add("a")), async {
+        tokio::task::yield_now().await;
+        assert_eq!(batches(&fake), [0; 0]);
+        drop(failing);
+        committer
+            .commit_announced(&token, &bucket, add("b"), Some(late))
+            .await
+    });
+    assert!(early.is_ok() && late.is_ok());
+    committer.commit(&token, &bucket, add("c")).await.unwrap();
+    assert_eq!(batches(&fake), [2, 1]);
+    assert!(committer.buckets().is_empty());
+}
+
+#[tokio::test]
 async fn a_failed_line_is_sent_again_alone_and_the_others_are_answered() {
     let replies = vec![
         all_done(1),

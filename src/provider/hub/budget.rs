@@ -7,8 +7,7 @@ use tokio::time::Instant;
 
 use crate::cache::ExpiringMap;
 use crate::provider::http::{RateLimit, asked_pause};
-use crate::provider::hub::call::TokenId;
-use crate::storage::StorageError;
+use crate::storage::{SecretId, StorageError};
 use crate::telemetry::Metrics;
 
 /// Tokens whose windows are remembered.
@@ -26,9 +25,9 @@ pub(super) struct Budget {
     metrics: Metrics,
     max_pause: Duration,
     /// When each exhausted token's next window begins; the entry ends with the wait.
-    used_up: ExpiringMap<TokenId, Instant>,
+    used_up: ExpiringMap<SecretId, Instant>,
     /// Tokens of whose window less than half is left; the entry ends with the window.
-    scarce: ExpiringMap<TokenId, ()>,
+    scarce: ExpiringMap<SecretId, ()>,
 }
 
 impl Budget {
@@ -42,7 +41,7 @@ impl Budget {
     }
 
     /// Returns once a call with this token makes sense.
-    pub(super) async fn admit(&self, token: TokenId) -> Result<(), StorageError> {
+    pub(super) async fn admit(&self, token: SecretId) -> Result<(), StorageError> {
         let Some(next_window) = self.used_up.get(&token) else {
             return Ok(());
         };
@@ -56,12 +55,12 @@ impl Budget {
     }
 
     /// Reports whether work that can wait may be done now.
-    pub(super) fn has_spare(&self, token: TokenId) -> bool {
+    pub(super) fn has_spare(&self, token: SecretId) -> bool {
         self.scarce.get(&token).is_none() && self.used_up.get(&token).is_none()
     }
 
     /// Learns from an answer.
-    pub(super) fn observe(&self, token: TokenId, response: &reqwest::Response) {
+    pub(super) fn observe(&self, token: SecretId, response: &reqwest::Response) {
         let budget = RateLimit::from_headers(response.headers());
         if let Some(budget) = budget {
             let limit = budget.limit.and_then(|limit| i64::try_from(limit).ok());
@@ -101,11 +100,8 @@ mod tests {
         response.body("").unwrap().into()
     }
 
-    fn ids() -> (TokenId, TokenId) {
-        (
-            TokenId::of(&Secret::new("a")),
-            TokenId::of(&Secret::new("b")),
-        )
+    fn ids() -> (SecretId, SecretId) {
+        (Secret::new("a").id(), Secret::new("b").id())
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use url::Url;
 use crate::provider::http::{HttpConfig, base_client, retrying};
 use crate::provider::hub::budget::Budget;
 use crate::provider::hub::clock::Clock;
-use crate::provider::hub::gather::Gatherer;
+use crate::provider::hub::gather::LookupGatherer;
 use crate::provider::hub::token::TokenCache;
 use crate::storage::StorageError;
 use crate::telemetry::{Metrics, Upstream};
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) budget: Budget,
     pub(super) clock: Clock,
     pub(super) tokens: TokenCache,
-    pub(super) gatherer: Gatherer,
+    pub(super) gatherer: LookupGatherer,
 }
 
 impl HubClient {
@@ -63,7 +63,7 @@ impl HubClient {
                 budget: Budget::new(metrics.clone(), http.max_pause),
                 clock: Clock::default(),
                 tokens: TokenCache::new(metrics.clone()),
-                gatherer: Gatherer::default(),
+                gatherer: LookupGatherer::new(1),
                 metrics,
             }),
         })

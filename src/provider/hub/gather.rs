@@ -5,17 +5,15 @@
 //! was sent before they came, so whoever has just written sees what it wrote.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 
-use crate::provider::hub::call::TokenId;
+use crate::cache::{Gatherer, Turn};
 use crate::provider::hub::client::HubClient;
 use crate::provider::hub::record::FileRecord;
-use crate::storage::{BucketId, Secret, StorageError};
+use crate::storage::{BucketId, Secret, SecretId, StorageError};
 
 /// Paths in one call: as many as the Hub's own client sends, half of what the API takes.
 pub(super) const MAX_PATHS: usize = 1000;
@@ -24,64 +22,17 @@ pub(super) const MAX_PATHS: usize = 1000;
 const MAX_HOLD: Duration = Duration::from_millis(250);
 
 type Outcome = Result<Vec<FileRecord>, StorageError>;
-type Key = (TokenId, BucketId);
+type Key = (SecretId, BucketId);
 
-/// Look-ups that wait, by token and bucket. A bucket has an entry while a task is at work for it.
-#[derive(Default)]
-pub(super) struct Gatherer {
-    waiting: Mutex<HashMap<Key, Vec<Lookup>>>,
-}
+/// Look-ups that wait, by token and bucket. One call at a time, so that the others have company.
+pub(super) type LookupGatherer = Gatherer<Key, Lookup>;
 
 /// Paths that somebody waits for.
-struct Lookup {
+pub(super) struct Lookup {
     paths: Vec<String>,
     /// Who waits: its span gets the call.
     span: Span,
     answer: oneshot::Sender<Outcome>,
-}
-
-impl Gatherer {
-    /// Adds a look-up; returns whether a task must be started for the bucket.
-    fn join(&self, key: &Key, lookup: Lookup) -> bool {
-        let mut waiting = self.lock();
-        if let Some(group) = waiting.get_mut(key) {
-            group.push(lookup);
-            return false;
-        }
-        waiting.insert(key.clone(), vec![lookup]);
-        true
-    }
-
-    /// Takes out those that leave together; without any, the bucket's entry goes and the task must end.
-    fn depart(&self, key: &Key) -> Vec<Lookup> {
-        let mut waiting = self.lock();
-        let Some(group) = waiting.get_mut(key) else {
-            return Vec::new();
-        };
-        let mut paths = 0;
-        let fitting = group
-            .iter()
-            .take_while(|lookup| {
-                paths += lookup.paths.len();
-                paths <= MAX_PATHS
-            })
-            .count();
-        let leaving: Vec<_> = group.drain(..fitting).collect();
-        if leaving.is_empty() {
-            waiting.remove(key);
-        }
-        leaving
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Lookup>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Gatherer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gatherer")
-    }
 }
 
 impl HubClient {
@@ -93,15 +44,15 @@ impl HubClient {
         paths: Vec<String>,
     ) -> Outcome {
         let (answer, outcome) = oneshot::channel();
-        let key = (TokenId::of(token), bucket.clone());
+        let key = (token.id(), bucket.clone());
         let lookup = Lookup {
             paths,
             span: Span::current(),
             answer,
         };
-        if self.shared.gatherer.join(&key, lookup) {
-            let (hub, token) = (self.clone(), token.clone());
-            tokio::spawn(async move { hub.send_groups(&token, &key).await });
+        if let Some(turn) = self.shared.gatherer.join(&key, lookup) {
+            let (hub, token, bucket) = (self.clone(), token.clone(), bucket.clone());
+            tokio::spawn(async move { hub.send_groups(turn, &token, &bucket).await });
         }
         outcome
             .await
@@ -109,14 +60,14 @@ impl HubClient {
     }
 
     /// Sends one group after the other until nobody waits.
-    async fn send_groups(&self, token: &Secret, key: &Key) {
+    async fn send_groups(&self, mut turn: Turn<Key, Lookup>, token: &Secret, bucket: &BucketId) {
         loop {
-            let group = self.shared.gatherer.depart(key);
+            let group = turn.next_group(MAX_PATHS, |lookup| lookup.paths.len());
             let Some(first) = group.first() else {
                 return;
             };
             let span = first.span.clone();
-            let (hub, token, bucket) = (self.clone(), token.clone(), key.1.clone());
+            let (hub, token, bucket) = (self.clone(), token.clone(), bucket.clone());
             let call = async move { hub.send_group(&token, &bucket, group).await };
             let under_way = tokio::spawn(call.instrument(span));
             // Late or lost, the next group leaves; a panic was already reported to those who waited.
@@ -220,7 +171,7 @@ mod tests {
         assert_eq!(look_up(&hub, &["a"]).await.unwrap(), ["a"]);
         assert_eq!(look_up(&hub, &["a"]).await.unwrap(), ["a"]);
         assert_eq!(fake.asked().len(), 2);
-        assert!(hub.shared.gatherer.lock().is_empty());
+        assert!(hub.shared.gatherer.is_idle());
     }
 
     #[tokio::test]

@@ -9,11 +9,11 @@ use tracing::Instrument;
 use url::Url;
 
 use crate::cache::{ExpiringMap, Flight, SingleFlight};
-use crate::provider::hub::call::{Call, TokenId};
+use crate::provider::hub::call::Call;
 use crate::provider::hub::client::HubClient;
 use crate::provider::hub::error;
 use crate::provider::hub::wire::WireXetToken;
-use crate::storage::{BucketId, Secret, StorageError};
+use crate::storage::{BucketId, Secret, SecretId, StorageError};
 use crate::telemetry::{CacheName, CacheResult, Metrics};
 
 /// A token is not handed out in its last minute: the call it is for takes time too.
@@ -44,7 +44,7 @@ pub struct XetAccess {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
-    hub_token: TokenId,
+    hub_token: SecretId,
     bucket: BucketId,
     scope: TokenScope,
 }
@@ -131,7 +131,7 @@ impl HubClient {
     ) -> Result<XetAccess, StorageError> {
         let tokens = &self.shared.tokens;
         let key = Key {
-            hub_token: TokenId::of(token),
+            hub_token: token.id(),
             bucket: bucket.clone(),
             scope,
         };

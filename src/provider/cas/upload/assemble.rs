@@ -6,7 +6,7 @@ use std::sync::Arc;
 use xet_core_structures::merklehash::MerkleHash;
 use xet_core_structures::xorb_object::Chunk;
 
-use super::file::{FileBuilder, PlacedFile, XorbRef};
+use super::file::{Berth, FileBuilder, PlacedFile, XorbRef};
 use super::run::{Run, Source, Spared, hash_at};
 use super::staged::StagedFile;
 use crate::provider::cas::compress::Compressor;
@@ -24,12 +24,39 @@ const MAX_OWN_CHUNKS: usize = 256 << 10;
 /// quarters of a 64 MiB body are on their way by then, and a long one still ends up in xorbs of full size.
 const FIRST_CUT: usize = 16 << 20;
 
+/// New bytes up to which an upload shares a xorb with others: half of what one chunk may have. Larger ones are worth a call
+/// of their own.
+const SMALL_BYTES: usize = 64 << 10;
+
 /// A sealed xorb with what it occupies of the ingest budget.
 #[derive(Debug)]
 pub(super) struct ReadyXorb {
     pub(super) xorb: Xorb,
     /// Released when this is dropped, so once the CAS has the xorb.
     pub(super) charge: Charge,
+}
+
+/// What an upload ends with.
+pub(super) enum Assembled {
+    /// Its xorbs are complete; these are left to be sent.
+    Sealed(StagedFile, Vec<ReadyXorb>),
+    /// It is small: its chunks may lie in one xorb with those of others.
+    Small(Box<SmallUpload>),
+}
+
+/// A file, and maybe its companion, whose new chunks have no xorb yet.
+pub(super) struct SmallUpload {
+    pub(super) chunks: XorbBuilder,
+    /// Released when this is dropped.
+    pub(super) charge: Charge,
+    pub(super) files: PlacedFiles,
+}
+
+/// A file, and maybe its companion, whose terms have no hashes yet.
+pub(super) struct PlacedFiles {
+    file: PlacedFile,
+    companion: Option<PlacedFile>,
+    saved_bytes: u64,
 }
 
 /// Packs the chunks of one upload: a file, and maybe its companion.
@@ -130,21 +157,37 @@ impl Assembler {
         std::mem::take(&mut self.ready)
     }
 
-    /// Ends the upload: the last xorb is sealed, so every file's terms have their hashes.
+    /// Ends the upload. Unless it is small, the last xorb is sealed, so every file's terms have their hashes.
     pub(super) fn finish(
         mut self,
         file: PlacedFile,
         companion: Option<PlacedFile>,
-    ) -> Result<(StagedFile, Vec<ReadyXorb>), StorageError> {
-        self.flush()?;
+    ) -> Result<Assembled, StorageError> {
+        self.end_run(Next::Other)?;
+        let files = PlacedFiles {
+            file,
+            companion,
+            saved_bytes: self.saved_bytes,
+        };
+        let new_bytes = self.open.raw_bytes();
+        if self.sealed.is_empty() && (1..=SMALL_BYTES).contains(&new_bytes) {
+            return Ok(Assembled::Small(Box::new(SmallUpload {
+                chunks: self.open,
+                charge: self.charge,
+                files,
+            })));
+        }
+        self.seal();
         let xorbs: Arc<[Arc<XorbRecord>]> = self.sealed.into();
-        let own = |ordinal: usize| xorbs.get(ordinal).map(|record| record.hash);
-        let companion = companion
-            .map(|file| file.resolve(own))
-            .transpose()?
-            .map(|manifest| StagedFile::of_new_xorbs(manifest, xorbs.clone(), 0));
-        let staged = StagedFile::of_new_xorbs(file.resolve(own)?, xorbs.clone(), self.saved_bytes);
-        Ok((staged.with_companion(companion), self.ready))
+        let berth = |ordinal: usize| {
+            let record: &Arc<XorbRecord> = xorbs.get(ordinal)?;
+            Some(Berth {
+                xorb: record.hash,
+                first: 0,
+            })
+        };
+        let staged = files.staged(&xorbs, berth)?;
+        Ok(Assembled::Sealed(staged, self.ready))
     }
 
     fn find(&self, hash: &MerkleHash) -> Option<(Source, u32)> {
@@ -239,6 +282,24 @@ impl Assembler {
             self.sealed.push(xorb.record.clone());
             self.ready.push(ReadyXorb { xorb, charge });
         }
+    }
+}
+
+impl PlacedFiles {
+    /// Names the xorbs: those created for the upload, and where in each of them its chunks lie.
+    pub(super) fn staged(
+        self,
+        xorbs: &Arc<[Arc<XorbRecord>]>,
+        berth: impl Fn(usize) -> Option<Berth>,
+    ) -> Result<StagedFile, StorageError> {
+        let companion = self
+            .companion
+            .map(|file| file.resolve(&berth))
+            .transpose()?
+            .map(|manifest| StagedFile::of_new_xorbs(manifest, xorbs.clone(), 0));
+        let manifest = self.file.resolve(berth)?;
+        let staged = StagedFile::of_new_xorbs(manifest, xorbs.clone(), self.saved_bytes);
+        Ok(staged.with_companion(companion))
     }
 }
 

@@ -4,12 +4,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tracing::Instrument;
 
-use super::assemble::ReadyXorb;
+use super::assemble::{Assembled, ReadyXorb};
 use super::lane::{Batch, Lane};
 use super::staged::{Companion, StagedFile};
 use crate::provider::cas::access::AccessSource;
 use crate::provider::cas::client::CasClient;
-use crate::storage::StorageError;
+use crate::storage::{BucketId, StorageError};
 
 /// Xorbs of one upload that are on their way at once. The ingest budget bounds their bytes.
 const MAX_IN_FLIGHT: usize = 4;
@@ -37,15 +37,17 @@ impl From<Batch> for Inbound {
 pub(super) struct Drain {
     client: CasClient,
     access: AccessSource,
+    bucket: BucketId,
     sends: JoinSet<Result<(), StorageError>>,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Drain {
-    pub(super) fn new(client: CasClient, access: AccessSource) -> Self {
+    pub(super) fn new(client: CasClient, access: AccessSource, bucket: BucketId) -> Self {
         Self {
             client,
             access,
+            bucket,
             sends: JoinSet::new(),
             waiting: Vec::new(),
         }
@@ -73,8 +75,21 @@ impl Drain {
             }
             self.tell();
         }
-        let (staged, ready) = lane.finish(companion)?;
-        self.send(ready);
+        let staged = match lane.finish(companion)? {
+            Assembled::Sealed(staged, ready) => {
+                self.send(ready);
+                staged
+            }
+            Assembled::Small(upload) => {
+                let Self {
+                    client,
+                    access,
+                    bucket,
+                    ..
+                } = &self;
+                client.send_together(access, bucket, *upload).await?
+            }
+        };
         while let Some(sent) = self.sends.join_next().await {
             sent.map_err(|error| lost(&error))??;
         }

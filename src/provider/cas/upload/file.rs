@@ -17,6 +17,14 @@ pub(in crate::provider::cas) enum XorbRef {
     Known(MerkleHash),
 }
 
+/// Where chunks of this upload came to lie.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::provider::cas) struct Berth {
+    pub(in crate::provider::cas) xorb: MerkleHash,
+    /// Index in the xorb of what this upload counts as chunk 0.
+    pub(in crate::provider::cas) first: u32,
+}
+
 /// A range of chunks of one xorb, end exclusive.
 #[derive(Debug)]
 struct Range {
@@ -121,19 +129,24 @@ pub(in crate::provider::cas) struct PlacedFile {
 }
 
 impl PlacedFile {
-    /// Names the xorbs; `own` returns the hash of the n-th xorb of this upload.
+    /// Names the xorbs; `own` tells where the n-th xorb of this upload came to lie.
     pub(in crate::provider::cas) fn resolve(
         self,
-        own: impl Fn(usize) -> Option<MerkleHash>,
+        own: impl Fn(usize) -> Option<Berth>,
     ) -> Result<Manifest, StorageError> {
         let terms = self.terms.into_iter().map(|(xorb, term)| {
-            let hash = match xorb {
-                XorbRef::Known(hash) => Some(hash),
+            let berth = match xorb {
+                XorbRef::Known(xorb) => Some(Berth { xorb, first: 0 }),
                 XorbRef::Own(ordinal) => own(ordinal),
             };
-            let xorb =
-                hash.ok_or_else(|| StorageError::internal("a term names an unsealed xorb"))?;
-            Ok(Term { xorb, ..term })
+            let Berth { xorb, first } =
+                berth.ok_or_else(|| StorageError::internal("a term names an unsealed xorb"))?;
+            Ok(Term {
+                xorb,
+                start: term.start + first,
+                end: term.end + first,
+                ..term
+            })
         });
         Ok(Manifest::new(
             terms.collect::<Result<_, StorageError>>()?,
@@ -185,7 +198,11 @@ mod tests {
         }
         let manifest = file
             .finish()
-            .resolve(|n| Some(chunk(u8::try_from(n).unwrap())))
+            .resolve(|n| {
+                let xorb = chunk(u8::try_from(n).unwrap());
+                let first = if n == 1 { 100 } else { 0 };
+                Some(Berth { xorb, first })
+            })
             .unwrap();
         let terms: Vec<_> = manifest
             .terms
@@ -197,7 +214,7 @@ mod tests {
             [
                 (chunk(0), 0, 2),
                 (chunk(0), 3, 4),
-                (chunk(1), 4, 5),
+                (chunk(1), 104, 105),
                 (chunk(9), 5, 7)
             ]
         );

@@ -4,9 +4,9 @@ use bytes::{Bytes, BytesMut};
 use xet_core_structures::xorb_object::Chunk;
 use xet_data::deduplication::Chunker;
 
-use super::assemble::{Assembler, ReadyXorb};
+use super::assemble::{Assembled, Assembler, ReadyXorb};
 use super::file::PlacedFile;
-use super::staged::{Companion, StagedFile};
+use super::staged::Companion;
 use crate::provider::cas::ingest::Charge;
 use crate::provider::cas::xorb::MAX_CHUNK_BYTES;
 use crate::storage::StorageError;
@@ -79,11 +79,11 @@ impl Lane {
         Ok(self.assembler.take_ready())
     }
 
-    /// Ends the body. Returns the file and the xorbs that remain to be sent.
+    /// Ends the body. Returns the file and what remains to be sent.
     pub(super) fn finish(
         mut self,
         companion: Option<Companion>,
-    ) -> Result<(StagedFile, Vec<ReadyXorb>), StorageError> {
+    ) -> Result<Assembled, StorageError> {
         let last = self.chunker.finish();
         self.push_last(last)?;
         let file = self.assembler.finish_file()?;

@@ -25,6 +25,8 @@ mod register;
 mod run;
 mod send;
 mod shard_events;
+mod shared_shard;
+mod shared_xorb;
 mod staged;
 #[cfg(test)]
 mod tests;
@@ -46,6 +48,26 @@ use assemble::Assembler;
 use drain::Drain;
 use lane::Lane;
 
+/// Uploads of the same bucket and token that leave together.
+#[derive(Debug)]
+pub(super) struct Company {
+    xorbs: shared_xorb::XorbGatherer,
+    shards: shared_shard::ShardGatherer,
+}
+
+/// Calls of one kind, bucket, and token that are under way before others wait for company. With fewer, a distant CAS would
+/// keep small uploads waiting; with many more, hardly any two would ever meet.
+const CALLS_AT_ONCE: usize = 4;
+
+impl Default for Company {
+    fn default() -> Self {
+        Self {
+            xorbs: shared_xorb::XorbGatherer::new(CALLS_AT_ONCE),
+            shards: shared_shard::ShardGatherer::new(CALLS_AT_ONCE),
+        }
+    }
+}
+
 /// What this CAS turned out not to offer; asked once.
 #[derive(Debug, Default)]
 pub(super) struct Offered {
@@ -62,8 +84,8 @@ impl CasClient {
     /// - The body is taken as fast as the ingest budget and the CAS allow; memory is bounded however long it is.
     /// - Nothing is registered. If the body ends with an error, that error is returned, and what was sent is unreferenced.
     /// - A body below 16 MiB takes one xorb, or none if all its chunks are known. Xorbs of longer ones leave as they fill, and
-    ///   grow from 16 to 63 MiB.
-    /// - Dropping the future stops everything.
+    ///   grow from 16 to 63 MiB. Bodies up to 64 KiB share a xorb with others of the same bucket that come at the same time.
+    /// - Dropping the future stops everything but a call that is shared with others.
     ///
     /// Errors: the body's own; [`StorageError::Unavailable`], [`StorageError::RateLimited`], or
     /// [`StorageError::QuotaExceeded`] as the CAS answers.
@@ -79,7 +101,7 @@ impl CasClient {
         let lane = Lane::new(assembler, options.is_part);
         // One batch waits while one is worked on and one is collected.
         let (batches, inbox) = mpsc::channel(1);
-        let drain = Drain::new(self.clone(), access.clone());
+        let drain = Drain::new(self.clone(), access.clone(), bucket.clone());
         let (staged, ()) = try_join!(
             drain.run(lane, inbox, options.companion),
             feed::feed(&self.0.ingest, body, batches),

@@ -1,5 +1,6 @@
 //! Names files to the CAS: the moment at which they exist.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::telemetry::Upstream;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Why files were not registered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum RegisterError {
     /// The CAS does not accept what the shard says; saying it again gets the same answer.
     #[error("shard refused: {0}")]
@@ -52,20 +53,14 @@ enum Api {
 }
 
 impl CasClient {
-    /// Registers files, with their companions, in one shard. Afterwards the Hub can refer to them.
+    /// Registers files, with their companions, in one shard of their own: all, or none.
     ///
-    /// # Behaviour
-    /// - All of them are registered, or none.
-    /// - Registering again is harmless, so a lost answer is settled by sending again.
-    /// - If the CAS refuses, everything that this process believes about the bucket's chunks is forgotten: most likely a
-    ///   xorb is gone, and the client's next attempt uploads all of it.
-    ///
-    /// Errors: [`RegisterError::Refused`] if the CAS refuses; [`StorageError::Unavailable`] if it cannot be reached.
-    pub async fn register(
+    /// Errors: as [`CasClient::register`].
+    pub(super) async fn register_alone(
         &self,
         access: &AccessSource,
         bucket: &BucketId,
-        files: Vec<StagedFile>,
+        files: &[StagedFile],
     ) -> Result<(), RegisterError> {
         let named: Vec<&StagedFile> = files
             .iter()
@@ -76,9 +71,12 @@ impl CasClient {
             return Ok(());
         }
         let manifests: Vec<_> = named.iter().map(|file| file.manifest_ref()).collect();
+        let mut seen = HashSet::new();
         let xorbs: Vec<Arc<XorbRecord>> = named
             .iter()
-            .flat_map(|file| file.xorbs().iter().cloned())
+            .flat_map(|file| file.xorbs())
+            .filter(|xorb| seen.insert(xorb.hash))
+            .cloned()
             .collect();
         for shard in shard::encode(&manifests, &xorbs)? {
             self.post_shard(access, bucket, shard).await?;
