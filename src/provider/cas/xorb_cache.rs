@@ -117,6 +117,12 @@ impl XorbCache {
         compact
     }
 
+    /// Forgets everything.
+    #[cfg(test)]
+    pub(super) fn clear(&self) {
+        self.chunks.iter().for_each(Cache::invalidate_all);
+    }
+
     /// Forgets a run that turned out to be wrong.
     pub(super) fn forget(&self, xorb: MerkleHash, chunks: &Range<u32>) {
         if let Some(cache) = &self.chunks {

@@ -23,7 +23,7 @@ use crate::provider::cas::download::FileRef;
 use crate::provider::cas::file_hash::ChunkMark;
 use crate::storage::Secret;
 
-const FRAME_BYTES: usize = 50_000;
+pub(super) const FRAME_BYTES: usize = 50_000;
 
 /// The running fake; clones share it.
 #[derive(Clone)]

@@ -11,6 +11,8 @@ pub(super) enum Fault {
     Refused(StorageError),
     /// The body ended before its time: the rest can be asked for.
     Cut(StorageError),
+    /// A chunk that others had fetched was not kept for long enough: the rest can be asked for.
+    Missed,
 }
 
 impl From<StorageError> for Fault {
@@ -41,6 +43,7 @@ impl Patience {
     pub(super) fn consider(&mut self, fault: Fault) -> Result<u32, StorageError> {
         let (count, limit, error) = match fault {
             Fault::Final(error) => return Err(error),
+            Fault::Missed => return Ok(self.cuts),
             Fault::Refused(error) => (&mut self.refusals, Self::MAX_REFUSALS, error),
             Fault::Cut(error) => (&mut self.cuts, Self::MAX_CUTS, error),
         };

@@ -4,6 +4,7 @@
 //! open ─► Reader ─► Window ─► Planner            which chunks, and where they lie
 //!           │         ├─────► XorbCache          chunks that are here already
 //!           │         ├─────► RangeReader        one ranged GET ─► ChunkDecoder
+//!           │         ├─────► SharedFetches      ranged GETs that others follow too
 //!           │         └─────► Delivery           which bytes of the chunks are wanted
 //!           └─ Depth, Verifier                   how far to look ahead; whether the whole is what was asked for
 //! ```
@@ -18,6 +19,7 @@ mod fault;
 mod open;
 mod range_reader;
 mod reader;
+mod shared_fetch;
 #[cfg(test)]
 mod tests;
 mod verifier;

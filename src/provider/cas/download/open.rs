@@ -1,7 +1,9 @@
 //! Opening a file for reading.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::{StreamExt, future, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,6 +15,7 @@ use crate::provider::cas::chunk::Chunk;
 use crate::provider::cas::client::CasClient;
 use crate::provider::cas::download::fault::Fault;
 use crate::provider::cas::download::reader::{Hashed, Reader};
+use crate::provider::cas::download::shared_fetch::SharedFetches;
 use crate::provider::cas::download::verifier::Verifier;
 use crate::provider::cas::download::window::Request;
 use crate::provider::cas::file_hash::ChunkMark;
@@ -35,13 +38,39 @@ pub(in crate::provider::cas) struct DownloadState {
     /// Counts the streams that are open: each holds a clone.
     streams: Arc<()>,
     cores: usize,
+    /// How many of them read each file.
+    readers: Arc<Mutex<HashMap<ContentHash, usize>>>,
     /// Small segments on their way.
     pub(super) flights: SingleFlight<SegmentKey, Arc<[Chunk]>, Fault>,
+    /// Large segments on their way.
+    pub(super) fetches: SharedFetches,
 }
 
 /// Counts as an open stream for as long as it lives.
 #[derive(Debug)]
-pub(super) struct OpenStream(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+pub(super) struct OpenStream {
+    _counted: Arc<()>,
+    file: ContentHash,
+    readers: Arc<Mutex<HashMap<ContentHash, usize>>>,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut readers = lock(&self.readers);
+        if let Entry::Occupied(mut count) = readers.entry(self.file) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+fn lock(
+    readers: &Mutex<HashMap<ContentHash, usize>>,
+) -> MutexGuard<'_, HashMap<ContentHash, usize>> {
+    readers.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A run of chunks of a xorb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,6 +170,8 @@ impl DownloadState {
         let permits = usize::try_from(lookahead_max_bytes).unwrap_or(usize::MAX);
         Self {
             streams: Arc::default(),
+            readers: Arc::default(),
+            fetches: SharedFetches::default(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             budget: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
             flights: SingleFlight::new(Fault::Final(StorageError::internal(
@@ -149,9 +180,21 @@ impl DownloadState {
         }
     }
 
-    /// Counts a stream.
-    pub(super) fn open_stream(&self) -> OpenStream {
-        OpenStream(self.streams.clone())
+    /// Counts a stream that reads the file.
+    pub(super) fn open_stream(&self, file: ContentHash) -> OpenStream {
+        *lock(&self.readers).entry(file).or_default() += 1;
+        OpenStream {
+            _counted: self.streams.clone(),
+            file,
+            readers: self.readers.clone(),
+        }
+    }
+
+    /// Reports whether several streams read the file now.
+    pub(super) fn has_company(&self, file: &ContentHash) -> bool {
+        lock(&self.readers)
+            .get(file)
+            .is_some_and(|count| *count > 1)
     }
 
     /// Returns how many open streams share a core, rounded down.

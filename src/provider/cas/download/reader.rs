@@ -63,7 +63,7 @@ struct Running {
 
 impl Reader {
     pub(super) fn new(request: Request, span: ResolvedRange, hashed: Hashed) -> Self {
-        let open = request.shared.download.open_stream();
+        let open = request.shared.download.open_stream(request.file);
         Self {
             hashed,
             _open: open,

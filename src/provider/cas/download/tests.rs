@@ -14,7 +14,7 @@ use xet_core_structures::xorb_object::CompressionScheme;
 
 use crate::provider::cas::client::{CasClient, CasConfig};
 use crate::provider::cas::download::FileRef;
-use crate::provider::cas::download::fake_cas::FakeCas;
+use crate::provider::cas::download::fake_cas::{FRAME_BYTES, FakeCas};
 use crate::provider::http::HttpConfig;
 use crate::storage::{ResolvedRange, StorageError};
 use crate::telemetry::Metrics;
@@ -166,6 +166,79 @@ async fn many_cold_readers_of_one_small_object_fetch_its_bytes_once() {
         assert!(read.into_iter().all(|bytes| bytes.unwrap() == content));
         assert_eq!(fake.asked().xorb_calls, calls + 1);
         gate.forget_permits(100);
+    }
+}
+
+/// Reads the file sixteen times at once, with a client whose cache is large enough.
+async fn read_by_many(fake: &FakeCas, file: FileRef, content: &[u8]) -> CasClient {
+    let cas = client(|_| ());
+    let readers = (0..16).map(|_| read(&cas, fake, file, None));
+    for bytes in future::join_all(readers).await {
+        assert!(bytes.unwrap() == content);
+    }
+    cas
+}
+
+#[tokio::test]
+async fn many_cold_readers_of_one_large_object_fetch_its_bytes_once() {
+    let fake = FakeCas::start().await;
+    let (file, content) = stored(&fake, 300);
+    let cas = read_by_many(&fake, file, &content).await;
+    let fetched = fake.asked().xorb_bytes;
+    // Each chunk has a header, and windows share the chunks at their borders.
+    let most = content.len() as u64 * 103 / 100;
+    assert!(fetched <= most, "{fetched} of {}", content.len());
+    assert!(cas.0.download.fetches.is_empty());
+}
+
+#[tokio::test]
+async fn readers_who_share_a_fetch_that_is_cut_all_go_on() {
+    let fake = FakeCas::start().await;
+    let (file, content) = stored(&fake, 100);
+    fake.lock().cuts.extend([3_000_000, 0, 1_000_000]);
+    let cas = read_by_many(&fake, file, &content).await;
+    assert!(cas.0.download.fetches.is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_alone_when_the_cache_gives_up_what_others_fetched() {
+    let fake = FakeCas::start().await;
+    let (file, content) = stored(&fake, 100);
+    let cas = client(|_| ());
+    let readers = future::join_all((0..8).map(|_| read(&cas, &fake, file, None)));
+    let forget = async {
+        loop {
+            cas.0.xorb_cache.clear();
+            tokio::task::yield_now().await;
+        }
+    };
+    let read = tokio::select! {
+        read = readers => read,
+        () = forget => unreachable!("it forgets for ever"),
+    };
+    assert!(read.into_iter().all(|bytes| bytes.unwrap() == content));
+}
+
+#[tokio::test]
+async fn a_shared_fetch_stops_when_all_its_readers_have_left() {
+    let fake = FakeCas::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    fake.lock().gate = Some((FRAME_BYTES, gate.clone()));
+    let (file, _) = stored(&fake, 100);
+    let cas = client(|_| ());
+    let readers = future::join_all((0..3).map(|_| read(&cas, &fake, file, None)));
+    let fetching = async {
+        while cas.0.download.fetches.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = readers => unreachable!("the bytes are held back"),
+        () = fetching => {}
+    }
+    gate.add_permits(10_000);
+    while !cas.0.download.fetches.is_empty() {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -12,6 +12,7 @@ use crate::provider::cas::download::delivery::{Delivery, Marks};
 use crate::provider::cas::download::fault::{Fault, Patience};
 use crate::provider::cas::download::open::SegmentKey;
 use crate::provider::cas::download::range_reader::{RangeReader, broken};
+use crate::provider::cas::download::shared_fetch::{Followed, SharedFetches};
 use crate::provider::cas::error::malformed;
 use crate::provider::cas::plan::{Plan, Route, Segment, Term};
 use crate::provider::cas::planner::SpanKey;
@@ -54,6 +55,10 @@ pub(super) struct Window {
     /// The last segment that was fetched whole: files that repeat themselves name it again and again.
     last_shared: Option<(SegmentKey, Arc<[Chunk]>)>,
     plans: Vec<Arc<Plan>>,
+    /// The fetch that this window follows, together with other readers of the file.
+    followed: Option<Followed>,
+    /// Whether it fetches alone from now on, because following others was not enough.
+    is_alone: bool,
 }
 
 /// A segment that is being streamed.
@@ -69,6 +74,8 @@ impl Window {
             request,
             last_shared: None,
             plans: Vec::new(),
+            followed: None,
+            is_alone: false,
         }
     }
 
@@ -93,6 +100,7 @@ impl Window {
             if self.delivery.rest() != before {
                 patience.restore();
             }
+            self.is_alone |= matches!(fault, Fault::Missed);
             let is_cut = matches!(fault, Fault::Cut(_));
             let cuts = patience.consider(fault)?;
             if is_cut {
@@ -171,6 +179,8 @@ impl Window {
                 let first = (term.chunks.start - segment.chunks.start) as usize;
                 let run = &chunks[first..first + term.chunks.len()];
                 self.delivery.deliver_run(run).await?;
+            } else if self.has_company() {
+                self.follow_fetch(route, term).await?;
             } else {
                 self.stream(route, term, &mut open).await?;
             }
@@ -181,6 +191,44 @@ impl Window {
                 return Err(malformed("chunks of another length than their plan says").into());
             }
         }
+        Ok(())
+    }
+
+    /// Reports whether other readers of the file are about, with whom fetches can be shared by way of the cache.
+    fn has_company(&self) -> bool {
+        let Request { shared, file, .. } = &*self.request;
+        !self.is_alone && self.request.cache.looks_up() && shared.download.has_company(file)
+    }
+
+    /// Delivers the term from the cache, while a fetch that others may follow too puts it there.
+    async fn follow_fetch(&mut self, route: &Route, term: &Term) -> Result<(), Fault> {
+        let segment = &route.plan.segments[term.segment];
+        let shared = self.request.shared.clone();
+        let key = SegmentKey::new(segment);
+        let mut followed = match self.followed.take().filter(|followed| followed.key == key) {
+            Some(followed) => followed,
+            None => {
+                let url = &route.urls[term.segment];
+                let (followed, flight) = SharedFetches::follow(&shared, url, segment);
+                self.count_chunks(match flight {
+                    Flight::Led => CacheResult::Miss,
+                    Flight::Joined => CacheResult::Coalesced,
+                });
+                followed
+            }
+        };
+        for index in term.chunks.clone() {
+            if self.delivery.is_done() {
+                break;
+            }
+            followed.reach(index).await?;
+            let run = shared.xorb_cache.run(segment.xorb, &(index..index + 1));
+            let chunk = run.and_then(|mut run| run.pop()).ok_or(Fault::Missed)?;
+            if !self.delivery.passes(chunk.len_bytes()) {
+                self.delivery.deliver(&chunk).await?;
+            }
+        }
+        self.followed = Some(followed);
         Ok(())
     }
 
