@@ -8,6 +8,7 @@ mod bounded;
 mod checksums;
 mod conditions;
 mod consistency;
+mod cors;
 mod crash;
 mod differential;
 mod faults;

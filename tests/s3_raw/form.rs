@@ -224,6 +224,45 @@ async fn a_form_that_is_not_allowed_stores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_form_carries_tags_and_wrong_ones_store_nothing() {
+    const TAGS: &str =
+        "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>";
+    let stand = Stand::start().await;
+    let form = |tags: &str| Form::new("x").field("tagging", tags).signed();
+    let wrong = TAGS.replace(">a<", ">aws:a<");
+    for (tags, verdict) in [
+        (wrong.as_str(), (400, "InvalidTag")),
+        ("a=1", (400, "MalformedXML")),
+    ] {
+        assert_eq!(form(tags).send(&stand).await.verdict(), verdict);
+        assert_eq!(stored(&stand).await.status, 404);
+    }
+    assert_eq!(form(TAGS).send(&stand).await.status, 204);
+    assert_eq!(stored(&stand).await.header("x-amz-tagging-count"), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_of_a_form_is_a_hidden_file_s() {
+    let stand = Stand::start().await;
+    let before = stand.hub.calls().total();
+    for key in [
+        ".hugbucket/x",
+        ".hugbucket/${filename}",
+        "/.hugbucket/x",
+        "./.hugbucket/x",
+        "user/../.hugbucket/x",
+        "user/.hugbucket_keep",
+    ] {
+        let mut form = Form::new("x").condition("[\"starts-with\", \"$key\", \"\"]");
+        form.conditions = form.conditions.replace("\"user/\"", "\"\"");
+        form.fields[0].1 = key.into();
+        let answer = form.signed().send(&stand).await;
+        assert_eq!(answer.verdict(), (400, "InvalidArgument"), "{key}");
+    }
+    assert_eq!(stand.hub.calls().total(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_names_its_string_to_sign() {
     let stand = Stand::start().await;
     let mut forged = Form::new("x").signed();

@@ -4,10 +4,13 @@
 
 mod address;
 mod form;
+mod hidden;
 mod hostile;
 mod mutation;
 mod payload;
 mod refusal;
 mod signature;
+mod sources;
 mod stand;
+mod tagging;
 mod wire;

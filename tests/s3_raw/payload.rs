@@ -119,6 +119,34 @@ async fn what_does_not_hold_stores_nothing() {
     assert_eq!(content(&stand).await, "before");
 }
 
+/// The AWS SDK for Java 2 announces a trailer with signed chunks, sends none, and puts the value into a header.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trailer_that_is_announced_and_sent_as_a_header_counts() {
+    let stand = stand_with_object().await;
+    let chunks: [&[u8]; 2] = [b"12345", b"6789"];
+    let put = |value: Option<&str>| {
+        let mut put = Request::new("PUT", "/bucket/k")
+            .framed(SIGNED_CHUNKS, 9, vec![0; framed_length(&chunks)])
+            .header("x-amz-trailer", "x-amz-checksum-crc32");
+        if let Some(value) = value {
+            put = put.header("x-amz-checksum-crc32", value);
+        }
+        put.signed(&stand).with_signed_chunks(&chunks)
+    };
+    let wrong = put(Some("AAAAAA==")).send(&stand).await;
+    assert_eq!(wrong.verdict(), (400, "BadDigest"));
+    assert_eq!(content(&stand).await, "before");
+    let absent = put(None).send(&stand).await;
+    assert_eq!(absent.verdict(), (400, "MalformedTrailerError"));
+    assert_eq!(content(&stand).await, "before");
+    let right = put(Some("y/Q5Jg==")).send(&stand).await;
+    assert_eq!(
+        (right.status, right.header("x-amz-checksum-crc32")),
+        (200, "y/Q5Jg==")
+    );
+    assert_eq!(content(&stand).await, "123456789");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_must_be_what_was_signed() {
     let stand = stand_with_object().await;

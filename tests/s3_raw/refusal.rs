@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::stand::Stand;
+use crate::stand::{READER_KEY, Stand};
 use crate::wire::{Answer, Request, connect};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -99,6 +99,107 @@ async fn a_write_whose_conditions_fail_is_refused_before_100_continue() {
     }
     let get = Request::new("GET", "/bucket/k").signed(&stand);
     assert_eq!(get.send(&stand).await.text(), "before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_hopeless_is_refused_before_100_continue() {
+    let stand = Stand::start().await;
+    let upload = "uploadId=00112233445566778899aabbccddeeff";
+    let put = |target: &str| Request::new("PUT", target).body("never sent");
+    let reader = |target: &str| put(target).access_key(READER_KEY);
+    let link = |target: &str| Request::new("PUT", target).header("content-length", "10");
+    let expired = SystemTime::now() - Duration::from_secs(3600);
+    let missing = format!("/bucket/k?partNumber=1&{upload}");
+    for (name, request, verdict) in [
+        (
+            "missing bucket",
+            put("/absent/k").signed(&stand),
+            (404, "NoSuchBucket"),
+        ),
+        (
+            "part of a missing upload",
+            put(&missing).signed(&stand),
+            (404, "NoSuchUpload"),
+        ),
+        (
+            "part for a missing bucket",
+            put(&format!("/absent/k?partNumber=1&{upload}")).signed(&stand),
+            (404, "NoSuchBucket"),
+        ),
+        (
+            "no right to write",
+            reader("/bucket/k").signed(&stand),
+            (403, "AccessDenied"),
+        ),
+        (
+            "no right to write parts",
+            reader(&missing).signed(&stand),
+            (403, "AccessDenied"),
+        ),
+        (
+            "presigned without the right",
+            link("/bucket/k").access_key(READER_KEY).presigned(&stand),
+            (403, "AccessDenied"),
+        ),
+        (
+            "expired",
+            link("/bucket/k").at(expired).presigned(&stand),
+            (403, "AccessDenied"),
+        ),
+        (
+            "stranger",
+            put("/bucket/k").unsigned(&stand),
+            (403, "AccessDenied"),
+        ),
+        (
+            "impossible key",
+            put("/bucket/.hugbucket/k").signed(&stand),
+            (400, "InvalidArgument"),
+        ),
+        (
+            "malformed digest",
+            put("/bucket/k").header("content-md5", "x").signed(&stand),
+            (400, "InvalidDigest"),
+        ),
+        (
+            "malformed tags",
+            put("/bucket/k")
+                .header("x-amz-tagging", "a=1&a=2")
+                .signed(&stand),
+            (400, "InvalidArgument"),
+        ),
+        (
+            "not implemented",
+            put("/bucket/k")
+                .header("x-amz-server-side-encryption", "AES256")
+                .signed(&stand),
+            (501, "NotImplemented"),
+        ),
+        (
+            "sub-resource",
+            put("/bucket?policy").signed(&stand),
+            (501, "NotImplemented"),
+        ),
+    ] {
+        let head = request
+            .head
+            .replacen("\r\n", "\r\nexpect: 100-continue\r\n", 1);
+        let mut stream = connect(&stand).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = Answer::read(&mut stream, false).await;
+        assert_eq!(answer.verdict(), verdict, "{name}");
+        assert_eq!(answer.header("connection"), "close", "{name}");
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "{name}");
+    }
+    // Whatever may be sent is asked for, once.
+    let request = put("/bucket/k")
+        .header("expect", "100-continue")
+        .signed(&stand);
+    let mut stream = connect(&stand).await;
+    stream.write_all(request.head.as_bytes()).await.unwrap();
+    assert_eq!(Answer::read(&mut stream, false).await.status, 100);
+    stream.write_all(&request.body).await.unwrap();
+    assert_eq!(Answer::read(&mut stream, false).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,10 +24,13 @@ use crate::wire::Request;
 pub(crate) const ACCESS_KEY: &str = "hugbucket/with/slashes";
 pub(crate) const SECRET_KEY: &str = "a secret";
 
+/// A key with the same secret that may only read.
+pub(crate) const READER_KEY: &str = "reader";
+
 /// A gateway that ends with the test, and that has one bucket, named `bucket`.
 pub(crate) struct Stand {
     pub(crate) address: SocketAddr,
-    _hub: DevHub,
+    pub(crate) hub: DevHub,
     _shutdown: DropGuard,
     _dir: tempfile::TempDir,
 }
@@ -69,16 +72,20 @@ impl Stand {
             extra_namespaces: Arc::from([]),
             hub_token: token,
         });
-        let key = S3Key {
-            access_key_id: ACCESS_KEY.into(),
+        let key = |access_key_id: &str, rights| S3Key {
+            access_key_id: access_key_id.into(),
             secret: Secret::new(SECRET_KEY),
-            rights: Rights::All,
+            rights,
         };
+        let keys = [
+            key(ACCESS_KEY, Rights::All),
+            key(READER_KEY, Rights::ReadOnly),
+        ];
         let settings = StackSettings {
             metrics: metrics.clone(),
             max_in_flight: 0,
             deadlines: Deadlines::default(),
-            credentials: Arc::new(ArcSwap::from_pointee(CredentialStore::new([key], []))),
+            credentials: Arc::new(ArcSwap::from_pointee(CredentialStore::new(keys, []))),
             tenancy,
             file_info: FileInfoLimits::default(),
             retry: RetryLimits::default(),
@@ -99,7 +106,7 @@ impl Stand {
         let stand = Self {
             address,
             _shutdown: shutdown.drop_guard(),
-            _hub: hub,
+            hub,
             _dir: dir,
         };
         let mut make = Request::new("PUT", "/bucket").body("");

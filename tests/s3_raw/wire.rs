@@ -26,6 +26,7 @@ pub(crate) struct Request {
     headers: Vec<(String, String)>,
     /// The value of `x-amz-content-sha256`.
     payload_hash: String,
+    access_key: &'static str,
     secret: &'static str,
     region: String,
     at: SystemTime,
@@ -40,6 +41,7 @@ impl Request {
             host: None,
             headers: Vec::new(),
             payload_hash: "UNSIGNED-PAYLOAD".into(),
+            access_key: ACCESS_KEY,
             secret: SECRET_KEY,
             region: REGION.into(),
             at: SystemTime::now(),
@@ -76,6 +78,11 @@ impl Request {
 
     pub(crate) fn host(mut self, host: &str) -> Self {
         self.host = Some(host.into());
+        self
+    }
+
+    pub(crate) fn access_key(mut self, access_key: &'static str) -> Self {
+        self.access_key = access_key;
         self
     }
 
@@ -126,7 +133,7 @@ impl Request {
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         let identity =
-            aws_sdk_s3::config::Credentials::new(ACCESS_KEY, self.secret, None, None, "test")
+            aws_sdk_s3::config::Credentials::new(self.access_key, self.secret, None, None, "test")
                 .into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
