@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::app::listen::Addresses;
-use crate::config::{Config, HubChoice};
-use crate::storage::Namespace;
+use crate::config::{Config, FtpUser, HubChoice};
+use crate::storage::{Namespace, StoredPassword};
 
 /// What is known once requests are served.
 pub(super) struct Announcement<'a> {
@@ -31,7 +31,19 @@ impl Announcement<'_> {
             Some(address) => line("S3", &self.s3_url(address)),
             None => line("S3", "off"),
         }
-        line("FTP", "not in this version");
+        match self.addresses.ftp {
+            Some(address) => line("FTP", &host_url("ftp", address)),
+            None if self.config.ftp.users.is_empty() => {
+                line(
+                    "FTP",
+                    "off: there is no FTP user (FTP_USERNAME, FTP_PASSWORD)",
+                );
+            }
+            None => line("FTP", "off"),
+        }
+        if let Some(address) = self.addresses.ftps {
+            line("FTPS", &host_url("ftps", address));
+        }
         match self.addresses.admin {
             Some(address) => line("admin", &format!("{}/readyz, /metrics", url(address))),
             None => line("admin", "off"),
@@ -45,7 +57,33 @@ impl Announcement<'_> {
         if let Some(address) = self.addresses.s3 {
             push(&mut text, &self.commands(address));
         }
+        if let Some(address) = self.addresses.ftp {
+            push(&mut text, &self.ftp_commands(address));
+        }
         text
+    }
+
+    /// Returns commands for FTP. The certificate is not checked where there is one: it names a host, and here is an address.
+    fn ftp_commands(&self, address: SocketAddr) -> String {
+        let user = self.config.ftp.users.first();
+        let name = user.map_or("<user>", |user| user.name.as_str());
+        let password = match user {
+            Some(FtpUser {
+                password: StoredPassword::Plain(secret),
+                is_built_in: true,
+                ..
+            }) => secret.expose(),
+            _ => "<its password>",
+        };
+        let (curl_tls, lftp_tls) = match &self.config.tls {
+            Some(_) => ("--ssl-reqd --insecure ", "set ssl:verify-certificate no; "),
+            None => ("", ""),
+        };
+        let host = host_url("ftp", address);
+        format!(
+            "\n\x20 curl {curl_tls}--ftp-create-dirs -T README.md --user '{name}:{password}' {host}/demo/docs/\n\
+             \x20 lftp -u '{name},{password}' -e '{lftp_tls}ls demo/docs; bye' {host}"
+        )
     }
 
     /// Returns commands that work when pasted into a shell. The endpoint is an IP address, so that the clients put the
@@ -88,6 +126,8 @@ impl Announcement<'_> {
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "s3": self.addresses.s3.map(|address| self.s3_url(address)),
+            "ftp": self.addresses.ftp.map(|address| host_url("ftp", address)),
+            "ftps": self.addresses.ftps.map(|address| host_url("ftps", address)),
             "admin": self.addresses.admin.map(url),
             "hub": self.hub,
             "namespace": self.namespace.as_str(),
@@ -101,13 +141,18 @@ const DEVELOPMENT_NOTICE: &str = "\n  \
     HF_TOKEN is not set: this is the DEVELOPMENT HUB, on this machine only.\n  \
     Nothing reaches huggingface.co. Set HF_TOKEN to use the real Hub.";
 
-/// Returns the address to connect to; "every address" is shown as loopback.
+/// Returns the address to connect to over HTTP.
 fn url(address: SocketAddr) -> String {
+    host_url("http", address)
+}
+
+/// Returns the address to connect to; "every address" is shown as loopback.
+fn host_url(scheme: &str, address: SocketAddr) -> String {
     let ip = match address.ip() {
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// Writes beside the file and renames, so that whoever waits for the file never reads half of it.
@@ -143,6 +188,8 @@ mod tests {
             config,
             addresses: Addresses {
                 s3: Some("0.0.0.0:9000".parse().unwrap()),
+                ftp: Some("0.0.0.0:2121".parse().unwrap()),
+                ftps: None,
                 admin: None,
             },
             namespace,
@@ -163,6 +210,8 @@ mod tests {
             "{banner}"
         );
         assert!(banner.contains("DEVELOPMENT HUB"), "{banner}");
+        assert!(banner.contains("--user 'hugbucket:hugbucket' ftp://127.0.0.1:2121/demo/"));
+        assert!(banner.contains("lftp -u 'hugbucket,hugbucket'"), "{banner}");
         assert!(
             banner.contains("AWS_ENDPOINT_URL=http://127.0.0.1:9000"),
             "{banner}"
@@ -175,6 +224,8 @@ mod tests {
             ("HF_TOKEN", "hush"),
             ("AWS_ACCESS_KEY_ID", "own"),
             ("AWS_SECRET_ACCESS_KEY", "hush"),
+            ("FTP_USERNAME", "ann"),
+            ("FTP_PASSWORD", "hush"),
         ]);
         let banner = announcement(&remote, &me()).banner();
         assert!(banner.contains("AWS_ACCESS_KEY_ID=own"), "{banner}");

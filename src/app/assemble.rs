@@ -7,7 +7,8 @@ use axum::Router;
 use url::Url;
 
 use crate::app::Failure;
-use crate::config::{Config, Cors, S3Settings};
+use crate::config::{Config, Cors, PlaintextFtp, S3Settings};
+use crate::ftp::{FtpConfig, FtpLimits, Plaintext, ProxySources};
 use crate::layers::auth::{CredentialStore, PasswordUser, S3Key};
 use crate::layers::{Deadlines, FileInfoLimits, RetryLimits, Tenancy};
 use crate::provider::cas::CasConfig;
@@ -24,6 +25,8 @@ use crate::telemetry::Metrics;
 pub(super) struct Assembled {
     /// The S3 adapter over the whole stack.
     pub(super) s3: Router,
+    /// The stack itself, for other adapters.
+    pub(super) gateway: Gateway,
     /// The end of the stack: asked for the Hub at start, and for its last commits at the end.
     pub(super) provider: HfProvider,
     /// Where the namespace goes once it is known; until then every request is refused as unavailable.
@@ -58,7 +61,8 @@ pub(super) fn assemble(
     };
     let gateway = Gateway::new(storage_stack(settings, provider.clone()));
     Ok(Assembled {
-        s3: s3::router(gateway, s3_config(&config.s3), metrics.clone()),
+        s3: s3::router(gateway.clone(), s3_config(&config.s3), metrics.clone()),
+        gateway,
         provider,
         tenancy,
     })
@@ -100,6 +104,7 @@ fn credentials(config: &Config) -> CredentialStore {
         name: user.name.clone(),
         password: user.password.clone(),
         rights: user.rights,
+        reach: user.reach.clone(),
     });
     CredentialStore::new(keys, users).letting_strangers_read(config.s3.anonymous_read)
 }
@@ -118,6 +123,35 @@ fn s3_config(settings: &S3Settings) -> S3Config {
         lets_strangers_read: settings.anonymous_read,
         cors: cors_rules(settings),
         ..S3Config::default()
+    }
+}
+
+/// Returns what the FTP adapter needs to know.
+pub(super) fn ftp_config(config: &Config) -> FtpConfig {
+    let settings = &config.ftp;
+    let proxies = config.s3.trusted_proxies.clone();
+    let expects_header = settings.expects_proxy_header;
+    let defaults = FtpLimits::default();
+    FtpConfig {
+        passive_ports: settings.passive_ports.first..=settings.passive_ports.last,
+        passive_host: settings.passive_host,
+        allows_active: settings.allows_active,
+        plaintext: match settings.plaintext {
+            PlaintextFtp::Loopback => Plaintext::Loopback,
+            PlaintextFtp::Always => Plaintext::Always,
+            PlaintextFtp::Never => Plaintext::Never,
+        },
+        proxies: ProxySources::new(move |peer| {
+            expects_header && proxies.iter().any(|network| network.contains(&peer))
+        }),
+        limits: FtpLimits {
+            max_sessions: settings.max_sessions,
+            max_sessions_per_address: settings.max_sessions_per_address,
+            idle_timeout: settings.idle_timeout,
+            stall_timeout: config.limits.idle_timeout,
+            drain_timeout: config.drain.timeout,
+            ..defaults
+        },
     }
 }
 

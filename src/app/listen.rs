@@ -11,6 +11,8 @@ use crate::config::Listeners;
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) s3: Option<TcpListener>,
+    pub(super) ftp: Option<TcpListener>,
+    pub(super) ftps: Option<TcpListener>,
     pub(super) admin: Option<TcpListener>,
 }
 
@@ -18,6 +20,8 @@ pub(super) struct Bound {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
     pub(super) s3: Option<SocketAddr>,
+    pub(super) ftp: Option<SocketAddr>,
+    pub(super) ftps: Option<SocketAddr>,
     pub(super) admin: Option<SocketAddr>,
 }
 
@@ -26,6 +30,8 @@ impl Bound {
         let address = |listener: &Option<TcpListener>| listener.as_ref()?.local_addr().ok();
         Addresses {
             s3: address(&self.s3),
+            ftp: address(&self.ftp),
+            ftps: address(&self.ftps),
             admin: address(&self.admin),
         }
     }
@@ -37,6 +43,8 @@ impl Bound {
 pub(super) async fn bind(listeners: &Listeners) -> Result<Bound, Failure> {
     Ok(Bound {
         s3: bind_one("HUGBUCKET_S3_ADDR", listeners.s3).await?,
+        ftp: bind_one("HUGBUCKET_FTP_ADDR", listeners.ftp).await?,
+        ftps: bind_one("HUGBUCKET_FTPS_ADDR", listeners.ftps).await?,
         admin: bind_one("HUGBUCKET_ADMIN_ADDR", listeners.admin).await?,
     })
 }
@@ -65,6 +73,7 @@ mod tests {
         let listeners = Listeners {
             s3: Some(address),
             ftp: None,
+            ftps: None,
             admin: None,
         };
         let failure = bind(&listeners).await.unwrap_err();
@@ -79,6 +88,7 @@ mod tests {
         let listeners = Listeners {
             s3: None,
             ftp: None,
+            ftps: None,
             admin: Some("127.0.0.1:0".parse().unwrap()),
         };
         let addresses = bind(&listeners).await.unwrap().addresses();

@@ -9,11 +9,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::announce::Announcement;
-use crate::app::assemble::{Assembled, assemble};
+use crate::app::assemble::{Assembled, assemble, ftp_config};
 use crate::app::listen::{self, Addresses};
 use crate::app::upstream::Upstream;
 use crate::app::{Failure, identity};
 use crate::config::Config;
+use crate::ftp::{Ftp, FtpTls, Opening};
 use crate::layers::Scope;
 use crate::s3::{self, ServerLimits};
 use crate::shutdown::{self, Drained, Shutdown};
@@ -42,7 +43,7 @@ pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
     let shutdown = Shutdown::new();
     if let Some(listener) = listeners.admin {
         let admin = Admin {
-            metrics,
+            metrics: metrics.clone(),
             readiness: readiness.clone(),
             is_development: config.hub.is_development(),
         };
@@ -51,6 +52,18 @@ pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
     if let Some(listener) = listeners.s3 {
         let certificate = certificate.as_ref();
         serve_s3(listener, certificate, &gateway, &config, &shutdown);
+    }
+    if listeners.ftp.is_some() || listeners.ftps.is_some() {
+        let certificate = certificate.as_ref();
+        let ftp = ftp(certificate, &gateway, &config, &metrics, &shutdown);
+        for (listener, opening) in [
+            (listeners.ftp, Opening::Plain),
+            (listeners.ftps, Opening::Tls),
+        ] {
+            if let Some(listener) = listener {
+                serve_ftp(ftp.clone(), listener, opening, &gateway, &shutdown);
+            }
+        }
     }
     readiness.listeners_bound();
 
@@ -126,6 +139,39 @@ fn serve_s3(
     });
 }
 
+/// Returns what all FTP listeners share.
+fn ftp(
+    certificate: Option<&Certificate>,
+    gateway: &Assembled,
+    config: &Config,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Arc<Ftp> {
+    let tls = certificate.map(|certificate| FtpTls::new(&certificate.server_config(&[])));
+    Ftp::new(
+        gateway.gateway.clone(),
+        ftp_config(config),
+        tls,
+        metrics.clone(),
+        shutdown.closing(),
+    )
+}
+
+/// Serves FTP. The drain waits for its transfers, and then for the commits that outlive them.
+fn serve_ftp(
+    ftp: Arc<Ftp>,
+    listener: TcpListener,
+    opening: Opening,
+    gateway: &Assembled,
+    shutdown: &Shutdown,
+) {
+    let provider = gateway.provider.clone();
+    shutdown.work().spawn(async move {
+        ftp.serve(listener, opening).await;
+        provider.drained().await;
+    });
+}
+
 /// Lets requests through, and says so.
 fn open(
     config: &Config,
@@ -150,6 +196,8 @@ fn open(
     };
     tracing::info!(
         s3 = addresses.s3.map(tracing::field::display),
+        ftp = addresses.ftp.map(tracing::field::display),
+        ftps = addresses.ftps.map(tracing::field::display),
         admin = addresses.admin.map(tracing::field::display),
         hub = announcement.hub,
         %namespace,

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use argon2::password_hash::phc::PasswordHash;
+
 use crate::config::error::ConfigError;
-use crate::config::file::RightsEntry;
+use crate::config::file::{FtpUserEntry, RightsEntry};
 use crate::config::source::{Origin, Values, read_secret_file};
-use crate::storage::{Rights, Secret};
+use crate::storage::{BucketName, ObjectKey, Reach, Rights, Secret, StoredPassword};
 
 /// An S3 access key with its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +28,14 @@ pub struct S3Credential {
 pub struct FtpUser {
     /// The name the user logs in with; fit for logs.
     pub name: String,
-    /// The password.
-    pub password: Secret,
+    /// What the password is checked against.
+    pub password: StoredPassword,
     /// What the user may do.
     pub rights: Rights,
+    /// Where the user may do it.
+    pub reach: Reach,
+    /// Whether it is the well-known user of the development Hub, whose password may be shown.
+    pub is_built_in: bool,
 }
 
 /// Returns the S3 credentials: first that of the environment, then those of the file. Empty if there is none.
@@ -79,20 +85,19 @@ pub fn ftp_users(values: &Values) -> Result<Vec<FtpUser>, ConfigError> {
     {
         users.push(FtpUser {
             name,
-            password,
+            password: StoredPassword::Plain(password),
             rights: Rights::All,
+            reach: Reach::default(),
+            is_built_in: !is_given,
         });
     }
     for entry in &values.file.ftp_users {
         users.push(FtpUser {
-            password: entry_secret(
-                values,
-                &format!("password of `{}`", entry.name),
-                entry.password.as_deref(),
-                entry.password_file.as_deref(),
-            )?,
+            password: stored_password(values, entry)?,
             name: entry.name.clone(),
             rights: rights(entry.rights),
+            reach: reach(values, entry)?,
+            is_built_in: false,
         });
     }
     refuse_doubles("FTP user", users.iter().map(|one| one.name.as_str()))?;
@@ -142,6 +147,62 @@ fn entry_secret(
         (Some(_), Some(_)) => refuse("is given twice, directly and by file"),
         (None, None) => refuse("is missing"),
     }
+}
+
+/// Returns what a user's password is checked against: the password itself, or an Argon2 hash of it in PHC form.
+fn stored_password(values: &Values, entry: &FtpUserEntry) -> Result<StoredPassword, ConfigError> {
+    let what = format!("password of `{}`", entry.name);
+    let Some(hash) = &entry.password_hash else {
+        let (direct, path) = (entry.password.as_deref(), entry.password_file.as_deref());
+        return entry_secret(values, &what, direct, path).map(StoredPassword::Plain);
+    };
+    let refuse = |problem| Err(refused_entry(values, &format!("the {what} {problem}")));
+    if entry.password.is_some() || entry.password_file.is_some() {
+        return refuse("is given twice, by hash and otherwise");
+    }
+    if PasswordHash::new(hash).is_err() || !hash.starts_with("$argon2") {
+        return refuse(
+            "has a hash that is not one of Argon2, such as $argon2id$v=19$m=19456,t=2,p=1$…",
+        );
+    }
+    Ok(StoredPassword::Argon2(Secret::new(hash)))
+}
+
+fn reach(values: &Values, entry: &FtpUserEntry) -> Result<Reach, ConfigError> {
+    let refuse = |problem: String| {
+        refused_entry(values, &format!("the FTP user `{}` {problem}", entry.name))
+    };
+    let bucket = |name: &str| {
+        BucketName::new(name)
+            .map_err(|_| refuse(format!("names the bucket `{name}`, which cannot exist")))
+    };
+    let buckets = entry.buckets.as_ref().map(|names| {
+        names
+            .iter()
+            .map(|name| bucket(name))
+            .collect::<Result<_, _>>()
+    });
+    let root = entry.root.as_deref().unwrap_or_default().trim_matches('/');
+    let (first, rest) = root.split_once('/').unwrap_or((root, ""));
+    if !root.is_empty() {
+        bucket(first)?;
+    }
+    if !rest.is_empty() && ObjectKey::new(rest).is_err()
+        || rest.split('/').any(|name| matches!(name, "." | ".."))
+    {
+        return Err(refuse(format!("has the root `{root}`, which cannot exist")));
+    }
+    Ok(Reach {
+        buckets: buckets.transpose()?,
+        // Whoever sees one bucket only has no list to create others in.
+        manages_buckets: entry.manages_buckets.unwrap_or(root.is_empty()) && root.is_empty(),
+        root: root.into(),
+    })
+}
+
+fn refused_entry(values: &Values, sentence: &str) -> ConfigError {
+    let file = values.file_path.clone().unwrap_or_default();
+    ConfigError::new(format!("{}: {sentence}", file.display()))
 }
 
 fn rights(entry: RightsEntry) -> Rights {
@@ -227,6 +288,59 @@ mod tests {
             refused.ends_with("the secret_access_key of `ci` is missing"),
             "{refused}"
         );
+    }
+
+    fn user(entry: &str) -> Result<FtpUser, String> {
+        let file = format!("[[ftp_users]]\nname = \"ann\"\n{entry}");
+        let users = ftp_users(&values(&file, &[("HF_TOKEN", "x")]));
+        users
+            .map(|users| users[0].clone())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_user_may_be_confined() {
+        let ann = user(
+            "password = \"p\"\nrights = \"read-only\"\nroot = \"/data/in/\"\nbuckets = [\"data\", \"more\"]",
+        )
+        .unwrap();
+        assert_eq!(ann.rights, Rights::ReadOnly);
+        assert_eq!(&*ann.reach.root, "data/in");
+        assert!(!ann.reach.manages_buckets);
+        assert!(ann.reach.includes(&BucketName::new("more").unwrap()));
+        assert!(!ann.reach.includes(&BucketName::new("other").unwrap()));
+        assert_eq!(user("password = \"p\"").unwrap().reach, Reach::default());
+        assert!(
+            !user("password = \"p\"\nmanages_buckets = false")
+                .unwrap()
+                .reach
+                .manages_buckets
+        );
+    }
+
+    #[test]
+    fn a_password_may_be_an_argon2_hash() {
+        let hash = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$mXXp0EQ1BhLc/aDdj2Pfyw";
+        let ann = user(&format!("password_hash = \"{hash}\"")).unwrap();
+        assert_eq!(ann.password, StoredPassword::Argon2(Secret::new(hash)));
+        assert!(!format!("{ann:?}").contains("argon2id"));
+        for (entry, problem) in [
+            ("password_hash = \"hush\"", "not one of Argon2"),
+            ("password_hash = \"$2b$12$x\"", "not one of Argon2"),
+            (
+                &format!("password = \"p\"\npassword_hash = \"{hash}\""),
+                "is given twice",
+            ),
+            ("", "is missing"),
+            ("password = \"p\"\nroot = \"data/../x\"", "cannot exist"),
+            ("password = \"p\"\nbuckets = [\"a/b\"]", "cannot exist"),
+        ] {
+            let refused = user(entry).unwrap_err();
+            assert!(
+                refused.contains(problem) && !refused.contains("hush"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

@@ -69,13 +69,21 @@ pub struct S3CredentialEntry {
 pub struct FtpUserEntry {
     /// The name the user logs in with.
     pub name: String,
-    /// The password; this or the next is given.
+    /// The password; one of this and the next two is given.
     pub password: Option<String>,
     /// Path of a file with the password.
     pub password_file: Option<String>,
+    /// Argon2 hash of the password, in PHC form: `$argon2id$…`.
+    pub password_hash: Option<String>,
     /// `all`, the default, or `read-only`.
     #[serde(default)]
     pub rights: RightsEntry,
+    /// What the user sees as `/`: `bucket` or `bucket/directory`. By default, the list of buckets.
+    pub root: Option<String>,
+    /// The only buckets that the user may enter. By default, all of them.
+    pub buckets: Option<Vec<String>>,
+    /// Whether the user may create and delete buckets: by default, if it has all rights and no root.
+    pub manages_buckets: Option<bool>,
 }
 
 /// A `[[cors_rules]]` table.

@@ -10,7 +10,7 @@
 //! | [`setting`] | the table of all settings |
 //! | [`source`], [`mod@file`] | the sources and which one wins |
 //! | [`parse`] | texts into sizes, times, addresses, lists |
-//! | [`settings`], [`credential`], [`cors`] | the typed configuration |
+//! | [`settings`], [`credential`], [`ftp`], [`cors`] | the typed configuration |
 //! | `resolve` | from texts to types, and the rules about what belongs together |
 //! | [`mod@print`] | the effective configuration as a TOML document without secrets |
 
@@ -18,6 +18,7 @@ pub mod cors;
 pub mod credential;
 pub mod error;
 pub mod file;
+pub mod ftp;
 pub mod parse;
 pub mod print;
 mod resolve;
@@ -28,9 +29,10 @@ pub mod source;
 pub use cors::BucketCors;
 pub use credential::{FtpUser, S3Credential};
 pub use error::ConfigError;
+pub use ftp::{FtpSettings, PlaintextFtp};
 pub use parse::{Cors, PortRange};
 pub use settings::{
-    Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogSettings,
-    S3Settings, TlsFiles,
+    Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, LogSettings, S3Settings,
+    TlsFiles,
 };
 pub use source::{Environment, Origin, Values};

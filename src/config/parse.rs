@@ -91,6 +91,20 @@ pub fn count(text: &str) -> Result<usize, String> {
         .map_err(|_| format!("`{text}` is not a whole number"))
 }
 
+/// Returns a whole number that is at least 1.
+pub fn positive(text: &str) -> Result<usize, String> {
+    match count(text)? {
+        0 => Err("must be at least 1".to_owned()),
+        count => Ok(count),
+    }
+}
+
+/// Returns a time, or nothing for 0.
+pub fn unless_zero(text: &str) -> Result<Option<Duration>, String> {
+    let time = duration(text)?;
+    Ok((!time.is_zero()).then_some(time))
+}
+
 /// Returns a switch: `true` or `1`, `false` or `0`.
 pub fn switch(text: &str) -> Result<bool, String> {
     match text {

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use crate::config::cors;
-use crate::config::credential::{self, FtpUser};
+use crate::config::credential;
 use crate::config::error::ConfigError;
+use crate::config::ftp;
 use crate::config::parse;
 use crate::config::setting::SETTINGS;
 use crate::config::settings::{
-    Budgets, Caches, Config, DrainTimes, FtpSettings, HubChoice, Limits, Listeners, LogSettings,
-    S3Settings, TlsFiles,
+    Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, LogSettings, S3Settings,
+    TlsFiles,
 };
 use crate::config::source::Values;
 use crate::storage::Secret;
@@ -22,7 +23,7 @@ impl Config {
     pub fn resolve(values: &Values) -> Result<Self, ConfigError> {
         let hub = hub(values)?;
         let users = credential::ftp_users(values)?;
-        let config = Self {
+        let mut config = Self {
             namespace: values.parse("HUGBUCKET_NAMESPACE", |text| {
                 optional(text).map(parse::namespace).transpose()
             })?,
@@ -33,7 +34,7 @@ impl Config {
             listeners: listeners(values, users.is_empty())?,
             tls: tls(values)?,
             s3: s3(values)?,
-            ftp: ftp(values, users)?,
+            ftp: ftp::settings(values, users)?,
             caches: caches(values)?,
             budgets: Budgets {
                 ingest_max_bytes: values.parse("HUGBUCKET_INGEST_MAX_BYTES", |text| {
@@ -54,6 +55,10 @@ impl Config {
             hub,
         };
         config.check_credentials()?;
+        let has_certificate = config.tls.is_some();
+        ftp::check(&config.ftp, &config.listeners, has_certificate)?;
+        let warning = ftp::warning(&config.ftp, &config.listeners, has_certificate);
+        config.warnings.extend(warning);
         Ok(config)
     }
 
@@ -115,6 +120,7 @@ fn listeners(values: &Values, has_no_ftp_user: bool) -> Result<Listeners, Config
     Ok(Listeners {
         s3: listener("HUGBUCKET_S3_ADDR")?,
         ftp: listener("HUGBUCKET_FTP_ADDR")?.filter(|_| !has_no_ftp_user),
+        ftps: listener("HUGBUCKET_FTPS_ADDR")?.filter(|_| !has_no_ftp_user),
         admin: listener("HUGBUCKET_ADMIN_ADDR")?,
     })
 }
@@ -151,20 +157,6 @@ fn s3(values: &Values) -> Result<S3Settings, ConfigError> {
     })
 }
 
-fn ftp(values: &Values, users: Vec<FtpUser>) -> Result<FtpSettings, ConfigError> {
-    let passive_host = |text: &str| {
-        let refused = |_| format!("`{text}` is not an IPv4 address");
-        optional(text)
-            .map(|text| text.parse().map_err(refused))
-            .transpose()
-    };
-    Ok(FtpSettings {
-        users,
-        passive_ports: values.parse("HUGBUCKET_FTP_PASSIVE_PORTS", parse::port_range)?,
-        passive_host: values.parse("HUGBUCKET_FTP_PASSIVE_HOST", passive_host)?,
-    })
-}
-
 fn caches(values: &Values) -> Result<Caches, ConfigError> {
     Ok(Caches {
         xorb_max_bytes: values.parse("HUGBUCKET_XORB_CACHE_MAX_BYTES", parse::size)?,
@@ -179,19 +171,11 @@ fn caches(values: &Values) -> Result<Caches, ConfigError> {
 }
 
 fn limits(values: &Values) -> Result<Limits, ConfigError> {
-    let unless_zero = |text: &str| {
-        let time = parse::duration(text)?;
-        Ok((!time.is_zero()).then_some(time))
-    };
-    let positive = |text: &str| match parse::count(text)? {
-        0 => Err("must be at least 1".to_owned()),
-        count => Ok(count),
-    };
     Ok(Limits {
-        max_requests: values.parse("HUGBUCKET_MAX_REQUESTS", positive)?,
-        head_timeout: values.parse("HUGBUCKET_HEAD_TIMEOUT", unless_zero)?,
-        idle_timeout: values.parse("HUGBUCKET_IDLE_TIMEOUT", unless_zero)?,
-        upload_expiry: values.parse("HUGBUCKET_UPLOAD_EXPIRY", unless_zero)?,
+        max_requests: values.parse("HUGBUCKET_MAX_REQUESTS", parse::positive)?,
+        head_timeout: values.parse("HUGBUCKET_HEAD_TIMEOUT", parse::unless_zero)?,
+        idle_timeout: values.parse("HUGBUCKET_IDLE_TIMEOUT", parse::unless_zero)?,
+        upload_expiry: values.parse("HUGBUCKET_UPLOAD_EXPIRY", parse::unless_zero)?,
     })
 }
 
@@ -252,6 +236,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::storage::StoredPassword;
 
     fn resolve(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let environment = pairs
@@ -356,8 +341,13 @@ mod tests {
             "FTP_PASSWORD",
             "q",
             &[("FTP_USERNAME", "u")],
-            |c| c.ftp.users[0].password.expose().into(),
-            "q",
+            |c| {
+                format!(
+                    "{}",
+                    c.ftp.users[0].password == StoredPassword::Plain(Secret::new("q"))
+                )
+            },
+            "true",
         ),
         (
             "HUGBUCKET_S3_ADDR",
@@ -456,6 +446,58 @@ mod tests {
             &[],
             |c| c.ftp.passive_ports.last.to_string(),
             "6",
+        ),
+        (
+            "HUGBUCKET_FTPS_ADDR",
+            "127.0.0.1:990",
+            &[
+                ("HUGBUCKET_TLS_CERT_FILE", "/run/tls.crt"),
+                ("HUGBUCKET_TLS_KEY_FILE", "/run/tls.key"),
+            ],
+            |c| format!("{:?}", c.listeners.ftps),
+            "Some(127.0.0.1:990)",
+        ),
+        (
+            "HUGBUCKET_FTP_ACTIVE",
+            "true",
+            &[],
+            |c| c.ftp.allows_active.to_string(),
+            "true",
+        ),
+        (
+            "HUGBUCKET_FTP_PLAINTEXT",
+            "always",
+            &[],
+            |c| format!("{:?}", c.ftp.plaintext),
+            "Always",
+        ),
+        (
+            "HUGBUCKET_FTP_PROXY_PROTOCOL",
+            "true",
+            &[],
+            |c| c.ftp.expects_proxy_header.to_string(),
+            "true",
+        ),
+        (
+            "HUGBUCKET_FTP_MAX_SESSIONS",
+            "7",
+            &[],
+            |c| c.ftp.max_sessions.to_string(),
+            "7",
+        ),
+        (
+            "HUGBUCKET_FTP_MAX_SESSIONS_PER_ADDRESS",
+            "7",
+            &[],
+            |c| c.ftp.max_sessions_per_address.to_string(),
+            "7",
+        ),
+        (
+            "HUGBUCKET_FTP_IDLE_TIMEOUT",
+            "0",
+            &[],
+            |c| format!("{:?}", c.ftp.idle_timeout),
+            "None",
         ),
         (
             "HUGBUCKET_FTP_PASSIVE_HOST",
@@ -617,6 +659,8 @@ mod tests {
             ("HUGBUCKET_STORE_CHECKSUMS", "maybe"),
             ("HUGBUCKET_FTP_PASSIVE_PORTS", "many"),
             ("HUGBUCKET_FTP_PASSIVE_HOST", "::1"),
+            ("HUGBUCKET_FTP_PLAINTEXT", "sometimes"),
+            ("HUGBUCKET_FTP_MAX_SESSIONS", "0"),
             ("HUGBUCKET_XORB_CACHE_MAX_BYTES", "512 MB"),
             ("HUGBUCKET_INGEST_MAX_BYTES", "1 MiB"),
             ("HUGBUCKET_MAX_REQUESTS", "0"),
@@ -640,6 +684,7 @@ mod tests {
         for variable in [
             "HUGBUCKET_S3_ADDR",
             "HUGBUCKET_FTP_ADDR",
+            "HUGBUCKET_FTPS_ADDR",
             "HUGBUCKET_ADMIN_ADDR",
         ] {
             let refusal = refusal(&[(variable, "0.0.0.0:1")]);
@@ -687,6 +732,33 @@ mod tests {
         let users = [("FTP_USERNAME", "u"), ("FTP_PASSWORD", "p")];
         let config = resolve(&[&REMOTE[..], &users].concat()).unwrap();
         assert_eq!(config.listeners.ftp, Some("0.0.0.0:2121".parse().unwrap()));
+    }
+
+    #[test]
+    fn encrypted_ftp_needs_a_certificate() {
+        for setting in [
+            ("HUGBUCKET_FTPS_ADDR", "127.0.0.1:990"),
+            ("HUGBUCKET_FTP_PLAINTEXT", "never"),
+        ] {
+            let refused = refusal(&[setting]);
+            assert!(refused.contains("needs a certificate"), "{refused}");
+            // Without a user there is nobody to encrypt for.
+            assert!(resolve(&[&REMOTE[..], &[setting]].concat()).is_ok());
+        }
+    }
+
+    #[test]
+    fn ftp_in_the_clear_is_told_where_others_can_reach_it() {
+        let users = [("FTP_USERNAME", "u"), ("FTP_PASSWORD", "p")];
+        let warnings = |more: &[_]| {
+            resolve(&[&REMOTE[..], &users, more].concat())
+                .unwrap()
+                .warnings
+                .join(" ")
+        };
+        assert!(warnings(&[]).contains("clients on this machine only"));
+        assert!(warnings(&[("HUGBUCKET_FTP_PLAINTEXT", "always")]).contains("in the clear"));
+        assert_eq!(warnings(&[("HUGBUCKET_FTP_ADDR", "127.0.0.1:0")]), "");
     }
 
     #[test]

@@ -144,12 +144,10 @@ pub static SETTINGS: &[Setting] = &[
         "name of the first FTP user, which has all rights",
     )
     .kind(Kind::TextOrFile)
-    .in_development("hugbucket")
-    .without_effect_yet(),
+    .in_development("hugbucket"),
     Setting::new("FTP_PASSWORD", "", "password of the first FTP user")
         .kind(Kind::Secret)
-        .in_development("hugbucket")
-        .without_effect_yet(),
+        .in_development("hugbucket"),
     Setting::new(
         "HUGBUCKET_S3_ADDR",
         "0.0.0.0:9000",
@@ -159,10 +157,14 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "HUGBUCKET_FTP_ADDR",
         "0.0.0.0:2121",
-        "address and port of the FTP listener, or `off`",
+        "address and port of the FTP listener, or `off`; off without any FTP user",
     )
-    .in_development("127.0.0.1:2121")
-    .without_effect_yet(),
+    .in_development("127.0.0.1:2121"),
+    Setting::new(
+        "HUGBUCKET_FTPS_ADDR",
+        "off",
+        "address and port of a further FTP listener that speaks TLS from the first byte on (implicit FTPS), or `off`",
+    ),
     Setting::new(
         "HUGBUCKET_ADMIN_ADDR",
         "0.0.0.0:9464",
@@ -172,7 +174,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "HUGBUCKET_TLS_CERT_FILE",
         "",
-        "PEM file with the certificate chain; with it, the S3 listener speaks HTTPS, and only that",
+        "PEM file with the certificate chain; with it, the S3 listener speaks HTTPS, and only that, and FTP clients may encrypt",
     ),
     Setting::new(
         "HUGBUCKET_TLS_KEY_FILE",
@@ -220,20 +222,50 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "HUGBUCKET_TRUSTED_PROXIES",
         "",
-        "comma list of addresses or networks whose X-Forwarded headers are believed",
+        "comma list of addresses or networks whose X-Forwarded headers are believed, and PROXY headers if they are expected",
     ),
     Setting::new(
         "HUGBUCKET_FTP_PASSIVE_PORTS",
         "30000-30199",
-        "first and last port of passive FTP data connections",
-    )
-    .without_effect_yet(),
+        "first and last port of passive FTP data connections; each takes one port until it is open",
+    ),
     Setting::new(
         "HUGBUCKET_FTP_PASSIVE_HOST",
         "",
         "IPv4 address told to passive FTP clients; by default that of the connection",
+    ),
+    Setting::new(
+        "HUGBUCKET_FTP_ACTIVE",
+        "false",
+        "let FTP clients have the server connect to them (PORT, EPRT), to their own address and ports from 1024 on",
     )
-    .without_effect_yet(),
+    .kind(Kind::Switch),
+    Setting::new(
+        "HUGBUCKET_FTP_PLAINTEXT",
+        "loopback",
+        "who may use FTP without TLS: clients on this machine (`loopback`), `always`, or `never`",
+    ),
+    Setting::new(
+        "HUGBUCKET_FTP_PROXY_PROTOCOL",
+        "false",
+        "expect a PROXY header on FTP connections from HUGBUCKET_TRUSTED_PROXIES",
+    )
+    .kind(Kind::Switch),
+    Setting::new(
+        "HUGBUCKET_FTP_MAX_SESSIONS",
+        "1000",
+        "FTP sessions at most; further ones are refused with 421; at least 1",
+    ),
+    Setting::new(
+        "HUGBUCKET_FTP_MAX_SESSIONS_PER_ADDRESS",
+        "200",
+        "FTP sessions at most from one address; at least 1",
+    ),
+    Setting::new(
+        "HUGBUCKET_FTP_IDLE_TIMEOUT",
+        "300 s",
+        "time without a command until an FTP session is closed; 0 sets no limit",
+    ),
     Setting::new(
         "HUGBUCKET_XORB_CACHE_MAX_BYTES",
         "512 MiB",

@@ -1,6 +1,6 @@
 //! The typed configuration: what the rest of the process sees.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::config::cors::BucketCors;
-use crate::config::credential::{FtpUser, S3Credential};
-use crate::config::parse::{Cors, PortRange};
+use crate::config::credential::S3Credential;
+use crate::config::ftp::FtpSettings;
+use crate::config::parse::Cors;
 use crate::storage::{Namespace, Secret, Visibility};
 use crate::telemetry::LogFormat;
 
@@ -77,6 +78,8 @@ pub struct Listeners {
     pub s3: Option<SocketAddr>,
     /// `HUGBUCKET_FTP_ADDR`, 0.0.0.0:2121; with the development Hub 127.0.0.1:2121. Off without any FTP user.
     pub ftp: Option<SocketAddr>,
+    /// `HUGBUCKET_FTPS_ADDR`, off: FTP with TLS from the first byte on. Off without any FTP user.
+    pub ftps: Option<SocketAddr>,
     /// `HUGBUCKET_ADMIN_ADDR`, 0.0.0.0:9464; with the development Hub 127.0.0.1:9464.
     pub admin: Option<SocketAddr>,
 }
@@ -114,17 +117,6 @@ pub struct S3Settings {
     pub bucket_cors: Vec<BucketCors>,
     /// `HUGBUCKET_TRUSTED_PROXIES`, empty: whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-}
-
-/// The FTP protocol.
-#[derive(Debug, Clone)]
-pub struct FtpSettings {
-    /// `FTP_USERNAME` and `FTP_PASSWORD`, then `[[ftp_users]]` of the file.
-    pub users: Vec<FtpUser>,
-    /// `HUGBUCKET_FTP_PASSIVE_PORTS`, 30000-30199: ports of passive data connections.
-    pub passive_ports: PortRange,
-    /// `HUGBUCKET_FTP_PASSIVE_HOST`, none: address told to passive clients instead of that of their connection.
-    pub passive_host: Option<Ipv4Addr>,
 }
 
 /// What is kept to save upstream calls. Zero turns a cache off, as bytes, as entries, or as a time.

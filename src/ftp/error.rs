@@ -61,6 +61,7 @@ impl Failure {
     }
 
     /// Returns the reply.
+    #[cfg(test)]
     pub(super) fn refusal(&self) -> &Refusal {
         &self.refusal
     }

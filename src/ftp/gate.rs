@@ -47,10 +47,22 @@ impl Gate {
         self.0.send_replace(State::Ended { until });
     }
 
-    /// Shuts the gate: at a transfer's begin, and at an abort. Returns whether that came in time, which is before an upload
-    /// passed.
-    pub(super) fn shut(&self) -> bool {
-        self.0.send_replace(State::Shut) != State::Passed
+    /// Shuts the gate for a transfer that begins.
+    pub(super) fn begin(&self) {
+        self.0.send_replace(State::Shut);
+    }
+
+    /// Shuts the gate because the transfer was taken back, or its client is gone. Returns whether that came in time, which is
+    /// before the upload passed.
+    pub(super) fn abort(&self) -> bool {
+        let mut is_in_time = true;
+        self.0.send_modify(|state| {
+            is_in_time = *state != State::Passed;
+            if is_in_time {
+                *state = State::Shut;
+            }
+        });
+        is_in_time
     }
 
     /// Waits until the upload whose data stream just ended may be committed.
@@ -86,6 +98,14 @@ impl Gate {
 }
 
 #[cfg(test)]
+impl Gate {
+    /// Reports whether a clean end was noted, and nothing since.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(*self.0.borrow(), State::Ended { .. })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -117,7 +137,7 @@ mod tests {
             async move { gate.permit().await }
         });
         tokio::time::sleep(GRACE - Duration::from_millis(1)).await;
-        assert!(gate.shut());
+        assert!(gate.abort());
         assert!(upload.await.unwrap().is_err());
     }
 
@@ -126,13 +146,17 @@ mod tests {
         let gate = Gate::new();
         gate.end(Duration::ZERO);
         gate.permit().await.unwrap();
-        assert!(!gate.shut());
+        assert!(!gate.abort());
+        assert!(!gate.abort());
+        gate.begin();
+        assert!(gate.abort());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_abort_before_the_end_is_undone_by_no_later_upload_of_the_aborted_transfer() {
+    async fn an_upload_that_ends_after_an_abort_does_not_pass() {
         let gate = Gate::new();
-        assert!(gate.shut());
+        gate.end(Duration::ZERO);
+        assert!(gate.abort());
         gate.permit().await.unwrap_err();
     }
 }

@@ -8,36 +8,53 @@
 //!                             gate (aborted? ended cleanly?) ◄── asked by the backend before an upload ends
 //! ```
 //!
+//! The session decides what a client may say and when; the backend knows what paths and bytes mean in storage; the engine in
+//! between never sees anything that could confuse it. The heart is a rule: **only a clean end of the data connection, with a
+//! control connection that is still there, and without an ABOR, ever commits an upload.**
+//!
 //! # What the backend has to know
 //!
-//! - `Backend::new(gateway, gate, refusals, settings)` is made once for every engine, and cloned for the session, which calls
-//!   one method that the engine's trait lacks: `set_modified(&self, user, path, at)` for MFMT.
+//! - `Backend::new(gateway, gate, refusals, settings)` is made once for every engine, which clones it. The session makes one of its own
+//!   for what the engine's trait lacks: `set_modified(&self, user, path, at)` for MFMT.
 //! - Paths that come from the session are absolute and normalised (`/`, `/bucket`, `/bucket/a/b`), and free of control
 //!   characters; they are the user's own, so [`User::root`](user::User::root) still has to be put in front.
 //! - Operations go out by [`User::call`](user::User::call).
 //! - Every error is left in the [`RefusalSlot`](refusal::RefusalSlot) before it is returned.
 //! - The body of an upload awaits [`Gate::permit`](gate::Gate::permit) before it reports its clean end.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `listener`, `census`, `proxy` | connections: accepted, counted, and traced back through a proxy |
+//! | `session`, `control` | the state of a client, and the connection that commands come by |
+//! | `wire`, `command`, `reply`, `pathname` | lines, commands, replies, and paths, as pure functions |
+//! | `transfer`, `data`, `gate` | data connections, and what makes a transfer a complete one |
+//! | `engine` | libunftp |
+//! | `backend`, `path`, `error` | storage as the engine sees it: commands, names, refusals |
+//! | `user`, `refusal` | for whom, and why not |
+//! | `tls`, `config`, `audit` | encryption, settings, spans, and log lines |
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the session that uses it is not there yet")
-)]
+mod audit;
 mod backend;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the session that uses it is not there yet")
-)]
+mod census;
+mod command;
+mod config;
+mod control;
+mod data;
+mod engine;
 mod error;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the session that uses it is not there yet")
-)]
 mod gate;
+mod listener;
 mod path;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the session that uses it is not there yet")
-)]
+mod pathname;
+mod proxy;
 mod refusal;
-#[expect(dead_code, reason = "the session that uses it is not there yet")]
+mod reply;
+mod session;
+mod tls;
+mod transfer;
 mod user;
+mod wire;
+
+pub use config::{FtpConfig, FtpLimits, Plaintext, ProxySources};
+pub use listener::{Ftp, Opening};
+pub use tls::FtpTls;

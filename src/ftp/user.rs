@@ -8,8 +8,8 @@ use tracing::{Instrument as _, Span};
 use unftp_core::auth::UserDetail;
 
 use crate::storage::{
-    BucketName, Credentials, Gateway, Operation, Principal, Protocol, Reach, RequestContext,
-    Rights, Secret, StorageError,
+    Credentials, Gateway, Operation, Principal, Protocol, RequestContext, Rights, Secret,
+    StorageError,
 };
 
 /// A user who logged in.
@@ -78,20 +78,6 @@ impl User {
     pub(super) fn may_write(&self) -> bool {
         self.principal.rights == Rights::All
     }
-
-    /// Reports whether the user may see the bucket in the list of buckets, and enter it.
-    pub(super) fn may_enter(&self, bucket: &BucketName) -> bool {
-        self.reach().includes(bucket)
-    }
-
-    /// Reports whether the user may create and delete buckets.
-    pub(super) fn manages_buckets(&self) -> bool {
-        self.may_write() && self.reach().manages_buckets
-    }
-
-    fn reach(&self) -> &Reach {
-        &self.principal.reach
-    }
 }
 
 impl fmt::Display for User {
@@ -105,26 +91,17 @@ impl UserDetail for User {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn user(rights: Rights, reach: Reach) -> User {
-        let principal = Principal {
-            id: "ann".into(),
-            rights,
-            reach,
-        };
-        User::new(principal, Secret::new("hush"), None)
-    }
+    use crate::storage::Reach;
 
     #[test]
     fn neither_form_shows_the_password() {
-        let user = user(Rights::All, Reach::default());
+        let principal = Principal {
+            id: "ann".into(),
+            rights: Rights::All,
+            reach: Reach::default(),
+        };
+        let user = User::new(principal, Secret::new("hush"), None);
         assert_eq!(user.to_string(), "ann");
         assert!(!format!("{user:?}").contains("hush"));
-    }
-
-    #[test]
-    fn who_may_only_read_manages_no_buckets() {
-        assert!(user(Rights::All, Reach::default()).manages_buckets());
-        assert!(!user(Rights::ReadOnly, Reach::default()).manages_buckets());
     }
 }

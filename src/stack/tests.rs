@@ -17,8 +17,8 @@ use crate::layers::auth::PasswordUser;
 use crate::layers::testing::{delete, get, head, object, put};
 use crate::storage::{
     AnyOperation, AnyOutput, BucketId, ByteStream, ContentHash, Credentials, Gateway, Namespace,
-    ObjectData, ObjectDeleted, ObjectFound, ObjectKey, ObjectWritten, Operation, Protocol,
-    RequestContext, Rights, Secret, StorageError, StorageRequest,
+    ObjectData, ObjectDeleted, ObjectFound, ObjectKey, ObjectWritten, Operation, Protocol, Reach,
+    RequestContext, Rights, Secret, StorageError, StorageRequest, StoredPassword,
 };
 
 /// Objects by full bucket id; an object's info has its size.
@@ -114,8 +114,9 @@ impl Bench {
         let (provider, metrics) = (MemoryProvider::default(), Metrics::new());
         let user = |name: &str, rights| PasswordUser {
             name: name.into(),
-            password: Secret::new("secret"),
+            password: StoredPassword::Plain(Secret::new("secret")),
             rights,
+            reach: Reach::default(),
         };
         let users = [
             user("writer", Rights::All),

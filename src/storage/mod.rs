@@ -54,5 +54,5 @@ pub use range::{ByteRange, ResolvedRange};
 pub use request::{
     Credentials, Guards, Principal, Protocol, Reach, RequestContext, Rights, StorageRequest, Tenant,
 };
-pub use secret::{Secret, SecretId};
+pub use secret::{Secret, SecretId, StoredPassword};
 pub use tags::*;

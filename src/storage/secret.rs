@@ -55,6 +55,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What a password is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredPassword {
+    /// The password itself.
+    Plain(Secret),
+    /// A hash by Argon2 with its parameters and salt, in PHC form: `$argon2id$v=19$m=19456,t=2,p=1$…`.
+    Argon2(Secret),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,9 +72,13 @@ impl Telemetry {
     }
 }
 
+/// What stays out unless somebody asks for it: the FTP engine tells of loopback addresses only, and writes whole structures into
+/// its spans. The FTP adapter has lines and spans of its own.
+const QUIET: &str = "libunftp=off";
+
 fn parse(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::builder()
-        .parse(filter)
+        .parse(format!("{QUIET},{filter}"))
         .map_err(|error| format!("`{filter}` is no log filter: {error}"))
 }
 
@@ -170,6 +174,24 @@ mod tests {
         assert!(text.contains("request_id=\"abc\""), "{text}");
         assert!(!text.contains("too much"), "{text}");
         assert!(logged(LogFormat::Text, "error").is_empty());
+    }
+
+    #[test]
+    fn the_ftp_engine_is_silent_unless_asked() {
+        let logged = |filter: &str| {
+            let written = Written::default();
+            let writer = written.clone();
+            let lines = lines(LogFormat::Text, move || writer.clone());
+            let lines = lines.with_filter(parse(filter).unwrap());
+            let subscriber = tracing_subscriber::registry().with(lines);
+            tracing::subscriber::with_default(subscriber, || {
+                let _span = tracing::info_span!(target: "libunftp::server", "handle").entered();
+                tracing::warn!(target: "libunftp::server", "loopback");
+            });
+            written.text()
+        };
+        assert_eq!(logged("debug"), "");
+        assert!(logged("info,libunftp=debug").contains("loopback"));
     }
 
     #[test]

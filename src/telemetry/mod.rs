@@ -16,6 +16,9 @@ pub mod tracing;
 
 pub use admin::Admin;
 pub use logging::{LogFormat, Telemetry};
-pub use metrics::{AuthFailure, CacheName, CacheResult, Metrics, RefusedBy, Status, Upstream};
+pub use metrics::{
+    AuthFailure, CacheName, CacheResult, InFlight, Metrics, RefusedBy, SessionStart, Status,
+    Upstream,
+};
 pub use readiness::Readiness;
 pub use tracing::{TraceSettings, Traces};

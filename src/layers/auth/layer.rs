@@ -1,18 +1,22 @@
 //! The layer and its service.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
-use futures::future::{self, Either, Ready};
+use futures::FutureExt as _;
+use futures::future::{self, BoxFuture, Either, Ready};
 use time::OffsetDateTime;
 use tower::{Layer, Service};
 
 use crate::layers::auth::credentials::CredentialStore;
-use crate::layers::auth::judge::{Denial, judge, permit};
+use crate::layers::auth::judge::{Admission, Denial, judge, permit};
+use crate::layers::auth::password::PasswordJudge;
 use crate::storage::{
-    AnyOutput, Credentials, Principal, StorageError, StorageRequest, StorageService,
+    AnyOperation, AnyOutput, Credentials, Principal, Reach, StorageError, StorageRequest,
+    StorageService,
 };
 use crate::telemetry::{Metrics, RefusedBy};
 
@@ -20,6 +24,8 @@ use crate::telemetry::{Metrics, RefusedBy};
 ///
 /// # Behaviour
 /// - A denied request reaches no inner service, and its body is never polled.
+/// - A list of buckets shows those that the caller may enter.
+/// - Signatures are judged without waiting. A password may take time, unless it was right not long ago.
 /// - Credentials are read anew for each request, so a new set counts at once.
 /// - The body that goes on ends well only if everything held that was signed or announced for it.
 #[derive(Clone)]
@@ -27,6 +33,7 @@ pub struct AuthLayer(Arc<Doorkeeper>);
 
 struct Doorkeeper {
     credentials: Arc<ArcSwap<CredentialStore>>,
+    passwords: PasswordJudge,
     clock: fn() -> OffsetDateTime,
     metrics: Metrics,
 }
@@ -40,6 +47,7 @@ impl AuthLayer {
     ) -> Self {
         Self(Arc::new(Doorkeeper {
             credentials,
+            passwords: PasswordJudge::new(),
             clock,
             metrics,
         }))
@@ -81,32 +89,107 @@ impl<S: fmt::Debug> fmt::Debug for Auth<S> {
 impl<S: StorageService<Principal>> Service<StorageRequest<Credentials>> for Auth<S> {
     type Response = AnyOutput;
     type Error = StorageError;
-    type Future = Either<S::Future, Ready<Result<AnyOutput, StorageError>>>;
+    type Future = Either<S::Future, Either<Ready<Answer>, BoxFuture<'static, Answer>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StorageError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: StorageRequest<Credentials>) -> Self::Future {
-        let protocol = request.context.protocol;
-        match self.doorkeeper.admit(request) {
-            Ok(request) => Either::Left(self.inner.call(request)),
-            Err(denial) => {
-                let metrics = &self.doorkeeper.metrics;
-                metrics.request_rejected(RefusedBy::Auth, protocol.name());
-                metrics.auth_failure(protocol.name(), denial.reason);
-                Either::Right(future::ready(Err(denial.error)))
+        let Some(judged) = self.doorkeeper.judge_at_once(&request.caller) else {
+            let doorkeeper = self.doorkeeper.clone();
+            let clone = self.inner.clone();
+            let mut inner = std::mem::replace(&mut self.inner, clone);
+            let answer = async move {
+                let peer = request.context.peer;
+                let judged = doorkeeper.judge_password(&request.caller, peer).await;
+                let request = doorkeeper.let_in(request, judged)?;
+                let reach = request.caller.reach.clone();
+                let output = inner.call(request).await?;
+                Ok(within(&reach, output))
+            };
+            return Either::Right(Either::Right(answer.boxed()));
+        };
+        match self.doorkeeper.let_in(request, judged) {
+            Ok(request) if has_partial_view(&request) => {
+                let reach = request.caller.reach.clone();
+                let answer = self.inner.call(request);
+                let answer = async move { answer.await.map(|output| within(&reach, output)) };
+                Either::Right(Either::Right(answer.boxed()))
             }
+            Ok(request) => Either::Left(self.inner.call(request)),
+            Err(error) => Either::Right(Either::Left(future::ready(Err(error)))),
         }
     }
 }
 
+/// Reports whether the answer has to be narrowed to what the caller's rights reach.
+fn has_partial_view(request: &StorageRequest<Principal>) -> bool {
+    request.caller.reach.buckets.is_some()
+        && matches!(request.operation, AnyOperation::ListBuckets(_))
+}
+
+/// Leaves buckets out of the list that the caller must not enter.
+fn within(reach: &Reach, mut output: AnyOutput) -> AnyOutput {
+    if let AnyOutput::ListBuckets(list) = &mut output {
+        list.buckets.retain(|bucket| reach.includes(&bucket.name));
+    }
+    output
+}
+
+/// What a call ends with.
+type Answer = Result<AnyOutput, StorageError>;
+
 impl Doorkeeper {
-    fn admit(
+    /// Judges a claim, unless that takes time.
+    fn judge_at_once(&self, claimed: &Credentials) -> Option<Result<Admission, Denial>> {
+        let store = self.credentials.load();
+        match claimed {
+            Credentials::Password { user, password } => {
+                self.passwords.recall(&store, user, password).map(Ok)
+            }
+            Credentials::Anonymous | Credentials::SigV4(_) => {
+                Some(judge(claimed, &store, (self.clock)()))
+            }
+        }
+    }
+
+    /// Judges a password, however long it takes.
+    async fn judge_password(
         &self,
+        claimed: &Credentials,
+        peer: Option<IpAddr>,
+    ) -> Result<Admission, Denial> {
+        let store = self.credentials.load_full();
+        match claimed {
+            Credentials::Password { user, password } => {
+                self.passwords.judge(&store, user, password, peer).await
+            }
+            Credentials::Anonymous | Credentials::SigV4(_) => {
+                judge(claimed, &store, (self.clock)())
+            }
+        }
+    }
+
+    /// Passes a request on, or counts why not.
+    fn let_in(
+        &self,
+        request: StorageRequest<Credentials>,
+        judged: Result<Admission, Denial>,
+    ) -> Result<StorageRequest<Principal>, StorageError> {
+        let protocol = request.context.protocol.name();
+        Self::admit(request, judged).map_err(|denial| {
+            self.metrics.request_rejected(RefusedBy::Auth, protocol);
+            self.metrics.auth_failure(protocol, denial.reason);
+            denial.error
+        })
+    }
+
+    fn admit(
         mut request: StorageRequest<Credentials>,
+        judged: Result<Admission, Denial>,
     ) -> Result<StorageRequest<Principal>, Denial> {
-        let admission = judge(&request.caller, &self.credentials.load(), (self.clock)())?;
+        let admission = judged?;
         permit(&admission.principal, &request.operation)?;
         if let Some(payload) = request.operation.payload_mut() {
             admission.body.apply_to(payload);

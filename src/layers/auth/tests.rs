@@ -19,10 +19,11 @@ use tower::{Layer, ServiceExt, service_fn};
 use crate::layers::auth::{AuthLayer, CredentialStore, PasswordUser, S3Key};
 use crate::sigv4::{ClaimOptions, claim};
 use crate::storage::{
-    AnyOperation, AnyOutput, BucketName, ByteStream, Checksum, ChecksumAlgorithm, ContentHash,
-    Credentials, DeleteObject, ExpectedChecksum, GetObject, Integrity, ListBuckets, ObjectKey,
-    ObjectMetadata, ObjectWritten, Payload, Principal, Protocol, PutObject, ReadConditions,
-    RequestContext, Rights, Secret, StorageError, StorageRequest, WriteConditions,
+    AnyOperation, AnyOutput, BucketInfo, BucketList, BucketName, ByteStream, Checksum,
+    ChecksumAlgorithm, ContentHash, CopyObject, Credentials, DeleteBucket, DeleteObject,
+    ExpectedChecksum, GetObject, HeadBucket, Integrity, ListBuckets, ObjectKey, ObjectMetadata,
+    ObjectWritten, Payload, Principal, Protocol, PutObject, Reach, ReadConditions, RequestContext,
+    Rights, Secret, StorageError, StorageRequest, StoredPassword, Visibility, WriteConditions,
 };
 use crate::telemetry::Metrics;
 
@@ -139,8 +140,13 @@ impl Scene {
         ];
         let user = PasswordUser {
             name: "ann".into(),
-            password: Secret::new("pass"),
+            password: StoredPassword::Plain(Secret::new("pass")),
             rights: Rights::All,
+            reach: Reach {
+                buckets: Some([BucketName::new("b").unwrap()].into()),
+                manages_buckets: false,
+                ..Reach::default()
+            },
         };
         let credentials = Arc::new(ArcSwap::from_pointee(CredentialStore::new(keys, [user])));
         let metrics = Metrics::new();
@@ -297,6 +303,95 @@ async fn a_user_gets_in_with_the_right_password_only() {
     assert_eq!(wrong.to_string(), unknown.to_string());
     assert!(scene.failures("bad_password") && scene.failures("no_such_key"));
     assert_eq!(scene.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn rights_end_where_they_do_not_reach() {
+    let scene = Scene::new();
+    let ann = || Credentials::Password {
+        user: "ann".into(),
+        password: Secret::new("pass"),
+    };
+    let bucket = |name: &str| BucketName::new(name).unwrap();
+    let found = scene
+        .call(
+            ann(),
+            HeadBucket {
+                bucket: bucket("b"),
+            },
+        )
+        .await;
+    assert_eq!(reached(found), "ann");
+    let hidden = scene
+        .call(
+            ann(),
+            HeadBucket {
+                bucket: bucket("other"),
+            },
+        )
+        .await;
+    assert!(matches!(hidden, Err(StorageError::NoSuchBucket { .. })));
+    let deleted = scene
+        .call(
+            ann(),
+            DeleteBucket {
+                bucket: bucket("b"),
+            },
+        )
+        .await;
+    assert!(matches!(deleted, Err(StorageError::AccessDenied { .. })));
+    let copy = CopyObject {
+        source_bucket: bucket("other"),
+        source_key: ObjectKey::new("k").unwrap(),
+        source_conditions: ReadConditions::default(),
+        bucket: bucket("b"),
+        key: ObjectKey::new("k").unwrap(),
+        conditions: WriteConditions::default(),
+        replace_metadata: None,
+        mtime: None,
+        replace_tags: None,
+    };
+    let copied = scene.call(ann(), copy).await;
+    assert!(matches!(copied, Err(StorageError::NoSuchBucket { .. })));
+    assert_eq!(scene.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_list_shows_the_buckets_within_reach() {
+    let scene = Scene::new();
+    let inner = service_fn(|_: StorageRequest<Principal>| async {
+        let bucket = |name: &&str| BucketInfo {
+            name: BucketName::new(name).unwrap(),
+            created_at: NOW,
+            visibility: Visibility::Private,
+        };
+        Ok(AnyOutput::ListBuckets(BucketList {
+            owner: "me".into(),
+            buckets: ["a", "b", "c"].iter().map(bucket).collect(),
+        }))
+    });
+    // The first time, the password is judged; the second time, it is remembered.
+    for _ in 0..2 {
+        let request = StorageRequest {
+            context: RequestContext::new(Protocol::Ftp, None),
+            caller: Credentials::Password {
+                user: "ann".into(),
+                password: Secret::new("pass"),
+            },
+            operation: ListBuckets {}.into(),
+            guards: Default::default(),
+        };
+        let output = scene.layer.layer(inner).oneshot(request).await.unwrap();
+        let AnyOutput::ListBuckets(list) = output else {
+            panic!("another output");
+        };
+        let names: Vec<_> = list
+            .buckets
+            .iter()
+            .map(|bucket| bucket.name.as_str())
+            .collect();
+        assert_eq!(names, ["b"]);
+    }
 }
 
 #[tokio::test]

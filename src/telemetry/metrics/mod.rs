@@ -9,9 +9,11 @@
 //! | `upstream` | `upstream_*`, `hub_budget_*`, commits, deduplication, ingest memory |
 //! | `listing` | `ftp_names_left_out_total` |
 //! | `cache` | `cache_*` |
+//! | `ftp` | `ftp_*` |
 //! | `process` | `build_info`, `ready`, `shutting_down`, panics, configuration, `tokio_*`, and the usual `process_*` |
 
 mod cache;
+mod ftp;
 mod labels;
 mod listing;
 mod process;
@@ -23,11 +25,13 @@ use std::sync::Arc;
 
 use prometheus::{Error, Registry, TextEncoder};
 
+pub use ftp::SessionStart;
 pub use labels::{AuthFailure, CacheName, CacheResult, RefusedBy, Status, Upstream};
 pub use requests::{ProviderSeries, RequestSeries};
 pub use upstream::InFlight;
 
 use cache::CacheSeries;
+use ftp::FtpSeries;
 use listing::ListingSeries;
 use process::ProcessSeries;
 use register::Register;
@@ -55,6 +59,7 @@ struct Series {
     upstream: UpstreamSeries,
     cache: CacheSeries,
     listing: ListingSeries,
+    ftp: FtpSeries,
     process: ProcessSeries,
 }
 
@@ -77,6 +82,7 @@ impl Metrics {
             upstream: UpstreamSeries::register(&register)?,
             cache: CacheSeries::register(&register)?,
             listing: ListingSeries::register(&register)?,
+            ftp: FtpSeries::register(&register)?,
             process: ProcessSeries::register(&register)?,
             process_registry: process::registry()?,
             registry,
