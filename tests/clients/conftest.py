@@ -42,7 +42,7 @@ def clean_environment(**settings):
 class Gateway:
     """A running gateway.
 
-    `s3`, `admin`, and `hub` are addresses without a trailing slash; `namespace` owns the buckets; `hub_token` opens the
+    `s3`, `ftp`, `ftps`, `admin`, and `hub` are addresses without a trailing slash; `namespace` owns the buckets; `hub_token` opens the
     development Hub.
     """
 
@@ -82,6 +82,7 @@ class Gateway:
             time.sleep(0.01)
         facts = json.loads(ready.read_text())
         self.s3, self.admin, self.hub = facts["s3"], facts["admin"], facts["hub"]
+        self.ftp, self.ftps = facts["ftp"], facts.get("ftps")
         self.namespace, self.hub_token = facts["namespace"], facts["development_token"]
 
     def stop(self):

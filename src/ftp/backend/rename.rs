@@ -22,7 +22,7 @@ use crate::storage::{
 const MAX_OBJECTS: usize = 10_000;
 
 /// Copies under way at once; the stack joins them into few calls.
-const COPIES_AT_ONCE: usize = 64;
+const COPIES_AT_ONCE: usize = 128;
 
 /// The most deletions of one operation.
 const DELETIONS_AT_ONCE: usize = 1000;

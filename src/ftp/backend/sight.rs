@@ -3,8 +3,13 @@
 //! FTP says in two commands what should be one: where a transfer goes on (SIZE, then REST), and what an APPE appends to.
 //! Between them the file may change. So the backend remembers the content that the first command saw, and the second one
 //! goes on with that content or not at all.
+//!
+//! The engine carries an APPE out as a look and an upload behind what it saw, or of a whole file if it saw none. Both happen in
+//! one task, as of no other command, and that tells an APPE from a STOR, which replaces whatever is there.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task;
 
 use crate::ftp::path::Entry;
 use crate::storage::{ContentHash, ObjectInfo};
@@ -30,19 +35,40 @@ impl Seen {
 
 /// The last path that a session looked at, and what it found. A cheap clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sight(Arc<Mutex<Option<(Entry, Seen)>>>);
+pub(super) struct Sight(Arc<Mutex<Option<Look>>>);
+
+#[derive(Debug)]
+struct Look {
+    entry: Entry,
+    seen: Seen,
+    /// The task that looked.
+    by: Option<task::Id>,
+}
 
 impl Sight {
     /// Remembers what was found; it replaces what was remembered before.
     pub(super) fn note(&self, entry: &Entry, seen: Seen) {
-        *self.lock() = Some((entry.clone(), seen));
+        *self.lock() = Some(Look {
+            entry: entry.clone(),
+            seen,
+            by: task::try_id(),
+        });
     }
 
     /// Returns what was found, if the path is the one that was looked at last.
     pub(super) fn of(&self, entry: &Entry) -> Option<Seen> {
         let sight = self.lock();
-        let (last, seen) = sight.as_ref()?;
-        (last == entry).then_some(*seen)
+        let look = sight.as_ref().filter(|look| look.entry == *entry)?;
+        Some(look.seen)
+    }
+
+    /// Returns what was found, if the path is the one that was looked at last, and in the task that asks: what an APPE is
+    /// about to append to.
+    pub(super) fn of_append(&self, entry: &Entry) -> Option<Seen> {
+        let sight = self.lock();
+        let look = sight.as_ref().filter(|look| look.entry == *entry)?;
+        let is_same_task = look.by.is_some() && look.by == task::try_id();
+        is_same_task.then_some(look.seen)
     }
 
     /// Forgets everything: the session itself changes what it saw.
@@ -50,7 +76,7 @@ impl Sight {
         *self.lock() = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Entry, Seen)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Look>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -51,22 +51,40 @@ impl Bench {
         }
     }
 
+    /// STOR, which the engine carries out in a task of its own.
     async fn put(&self, path: &str, offset: u64, bytes: &'static str) -> u16 {
         self.backend.gate.end(Duration::ZERO);
-        let put = self.backend.put(&self.user, bytes.as_bytes(), path, offset);
-        let outcome = put.await;
+        let (backend, user, path) = (self.backend.clone(), self.user.clone(), path.to_owned());
+        let put = async move { backend.put(&user, bytes.as_bytes(), path, offset).await };
+        let outcome = tokio::spawn(put).await.unwrap();
         if let Ok(written) = &outcome {
             assert_eq!(*written, bytes.len() as u64);
         }
         self.code(outcome)
     }
 
-    /// APPE, as the engine does it.
+    /// APPE, which the engine carries out as a look and an upload, in one task. Something may happen between them.
+    async fn append_after(
+        &self,
+        path: &str,
+        bytes: &'static str,
+        meanwhile: impl FnOnce() + Send + 'static,
+    ) -> u16 {
+        self.backend.gate.end(Duration::ZERO);
+        let (backend, user, path) = (self.backend.clone(), self.user.clone(), path.to_owned());
+        let append = async move {
+            let found = backend.metadata(&user, &path).await;
+            let offset = found.map_or(0, |facts| facts.len());
+            backend.refusals.take();
+            meanwhile();
+            backend.put(&user, bytes.as_bytes(), &path, offset).await
+        };
+        let outcome = tokio::spawn(append).await.unwrap();
+        self.code(outcome)
+    }
+
     async fn append(&self, path: &str, bytes: &'static str) -> u16 {
-        let found = self.backend.metadata(&self.user, path).await;
-        let offset = found.map_or(0, |facts| facts.len());
-        self.backend.refusals.take();
-        self.put(path, offset, bytes).await
+        self.append_after(path, bytes, || ()).await
     }
 
     async fn get(&self, path: &str, offset: u64) -> Result<String, u16> {
@@ -358,6 +376,27 @@ async fn an_append_goes_on_with_what_it_saw() {
 }
 
 #[tokio::test]
+async fn an_append_to_nothing_or_to_an_empty_file_overwrites_nobody() {
+    let bench = Bench::new(&["data"]);
+    for name in ["data/new", "data/empty"] {
+        if name == "data/empty" {
+            bench.memory.put(name, "");
+        }
+        let (path, memory) = (format!("/{name}"), bench.memory.clone());
+        let other = move || memory.put(name, "another");
+        assert_eq!(bench.append_after(&path, "lost", other).await, 450);
+        assert_eq!(bench.memory.get(name).unwrap(), "another");
+        assert_eq!(bench.append(&path, " line").await, 200);
+        assert_eq!(bench.memory.get(name).unwrap(), "another line");
+        // A STOR replaces whatever is there, and whatever the session saw.
+        bench.stat(&path).await.unwrap();
+        bench.memory.put(name, "once more");
+        assert_eq!(bench.put(&path, 0, "all").await, 200);
+        assert_eq!(bench.memory.get(name).unwrap(), "all");
+    }
+}
+
+#[tokio::test]
 async fn an_append_whose_look_up_fails_overwrites_nothing() {
     let bench = Bench::new(&["data/log"]);
     for fails in ["HeadObject", "HeadObject"] {
@@ -365,12 +404,12 @@ async fn an_append_whose_look_up_fails_overwrites_nothing() {
         assert_eq!(bench.append("/data/log", "new").await, 450);
         assert_eq!(bench.memory.get("data/log").unwrap(), "data/log");
     }
-    // Only that one upload is refused, and no other path.
+    // Only that one upload is refused, and no STOR.
     assert_eq!(bench.append("/data/log", " new").await, 200);
     assert_eq!(bench.memory.get("data/log").unwrap(), "data/log new");
     bench.memory.fail("HeadObject", unavailable());
     assert_eq!(bench.stat("/data/log").await.unwrap_err(), 451);
-    assert_eq!(bench.put("/data/other", 0, "x").await, 200);
+    assert_eq!(bench.put("/data/log", 0, "x").await, 200);
 }
 
 // === Changes ===

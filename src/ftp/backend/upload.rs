@@ -11,8 +11,8 @@ use crate::ftp::gate::Gate;
 use crate::ftp::path::{Entry, Place};
 use crate::ftp::user::User;
 use crate::storage::{
-    AppendObject, ByteStream, ContentHash, ObjectKey, ObjectMetadata, Payload, PutObject,
-    StorageError, WriteConditions,
+    AppendObject, ByteStream, ContentHash, EtagMatch, ObjectKey, ObjectMetadata, Payload,
+    PutObject, StorageError, WriteConditions,
 };
 
 /// How much is read at once, in bytes.
@@ -38,34 +38,41 @@ impl Backend {
                 return Err(Failure::name_not_allowed("a file lies in a bucket"));
             }
         };
-        let key = entry.key()?;
-        if offset == 0 {
-            self.replace(user, entry, key, body).await
-        } else {
-            self.go_on(user, entry, key, offset, body).await
+        let upload = Upload {
+            entry,
+            key: entry.key()?,
+            body,
+        };
+        if offset > 0 {
+            return self.go_on(user, upload, offset).await;
+        }
+        match self.sight.of_append(entry) {
+            None => self.replace(user, upload, WriteConditions::default()).await,
+            Some(Seen::Nothing) => self.replace(user, upload, no_file()).await,
+            // An append to an empty file: others may be under way.
+            Some(Seen::File(..)) => self.go_on(user, upload, 0).await,
+            Some(Seen::Unknown) => {
+                self.sight.forget();
+                let text = "it is not known whether there is a file to append to";
+                Err(Failure::transient(text))
+            }
         }
     }
 
     async fn replace(
         &self,
         user: &User,
-        entry: &Entry,
-        key: ObjectKey,
-        body: ByteStream,
+        upload: Upload<'_>,
+        conditions: WriteConditions,
     ) -> Result<u64, Failure> {
-        if self.sight.of(entry) == Some(Seen::Unknown) {
-            self.sight.forget();
-            return Err(Failure::transient(
-                "it is not known whether there is a file to append to",
-            ));
-        }
+        let Upload { entry, key, body } = upload;
         if self.is_directory(user, &entry.directory()).await? {
             return Err(Failure::not_available("this is a directory"));
         }
         let put = PutObject {
             bucket: entry.bucket.clone(),
             key,
-            conditions: WriteConditions::default(),
+            conditions,
             payload: Payload::unchecked(body),
             metadata: ObjectMetadata::default(),
         };
@@ -75,14 +82,8 @@ impl Backend {
         Ok(written.size)
     }
 
-    async fn go_on(
-        &self,
-        user: &User,
-        entry: &Entry,
-        key: ObjectKey,
-        offset: u64,
-        body: ByteStream,
-    ) -> Result<u64, Failure> {
+    async fn go_on(&self, user: &User, upload: Upload<'_>, offset: u64) -> Result<u64, Failure> {
+        let Upload { entry, key, body } = upload;
         let (base, size) = self.base(user, entry).await?;
         if offset > size {
             return Err(Failure::not_available(format!(
@@ -111,6 +112,20 @@ impl Backend {
             Some(info) => Ok((info.hash, info.size)),
             None => Err(entry.missing().into()),
         }
+    }
+}
+
+/// A file on its way in.
+struct Upload<'a> {
+    entry: &'a Entry,
+    key: ObjectKey,
+    body: ByteStream,
+}
+
+fn no_file() -> WriteConditions {
+    WriteConditions {
+        if_none_match: Some(EtagMatch::Any),
+        ..WriteConditions::default()
     }
 }
 

@@ -1,7 +1,7 @@
 """The clients of the compatibility table, one class each, one file for each family.
 
-`base.py` says what a client is. `test_matrix.py` runs the operations that move objects, byte for byte; `table.py` writes what
-came out into the README.
+`base.py` says what a client is; `ftp.py` holds those that speak FTP, which have a table of their own. `test_matrix.py` and
+`test_ftp.py` run the operations, byte for byte; `table.py` writes what came out into the README.
 """
 
 from .aws import AwsCli, AwsCli2, AwsCli2Defaults, Boto3, Crt, S3Transfer
