@@ -3,12 +3,12 @@
 
 CARGO ?= cargo
 VENV ?= .venv
-SUITES := fmt clippy doc unit clients helm deny
+SUITES := fmt clippy doc unit clients helm observe deny
 
 # A suite that cannot run here says why and exits with this code; `make test` reports it as skipped.
 SKIPPED := 77
 
-.PHONY: help run build test bench e2e clean $(SUITES)
+.PHONY: help run build test bench e2e image clean $(SUITES)
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -28,6 +28,9 @@ test: ## Run all suites; the last line sums them up.
 
 bench: ## Measure side by side with the client without a gateway; prints the README's tables.
 	$(CARGO) bench --bench bench
+
+image: ## Build the image hugbucket:latest with docker, podman, or buildah; TAG=name calls it something else.
+	@deploy/image $(or $(TAG),hugbucket:latest)
 
 fmt: ## Suite: formatting.
 	$(CARGO) fmt --check
@@ -59,7 +62,15 @@ helm: ## Suite: the chart: what it renders, what Kubernetes and the gateway say 
 	}
 	$(VENV)/helm/bin/pytest tests/helm
 
-e2e: ## The rest of the clients' table: what is compiled with Go, and what takes minutes. About 20 minutes on 2 cores.
+observe: ## Suite: alerts and dashboard against a real Prometheus that scrapes the gateway.
+	@$(CARGO) test --quiet --locked --no-run --test process
+	@tests/environment $(VENV)/observe tests/observability/requirements.txt || { \
+		echo "SKIP: the Python packages cannot be installed"; exit $(SKIPPED); \
+	}
+	@command -v promtool >/dev/null || echo "SKIP: promtool and prometheus are not here (Debian package prometheus)"
+	$(VENV)/observe/bin/pytest tests/observability -m "not e2e"
+
+e2e: ## The rest of the clients' table: what is compiled with Go, and what takes minutes. About 40 minutes on 2 cores.
 	@$(CARGO) test --quiet --locked --no-run --test process
 	@tests/clients/install $(VENV)
 	@cd tests/clients/drivers/go && nice go build -o $(CURDIR)/target/go-worker . || echo "SKIP: the clients of Go cannot be compiled"
@@ -68,6 +79,10 @@ e2e: ## The rest of the clients' table: what is compiled with Go, and what takes
 	@nice tests/go-tools $(CURDIR)/target/go-tools
 	@tests/environment $(VENV)/helm tests/helm/requirements.txt
 	HUGBUCKET_GO_TOOLS=$(CURDIR)/target/go-tools $(VENV)/helm/bin/pytest tests/helm
+	@tests/environment $(VENV)/observe tests/observability/requirements.txt
+	@IMAGE_PROFILE=dev nice deploy/image hugbucket:e2e || echo "SKIP: there is no image to test"
+	HUGBUCKET_GO_TOOLS=$(CURDIR)/target/go-tools HUGBUCKET_TEST_IMAGE=hugbucket:e2e \
+		$(VENV)/observe/bin/pytest tests/observability -m e2e
 
 deny: ## Suite: licences, sources, and duplicates of dependencies; known vulnerabilities where the network allows it.
 	@command -v cargo-deny >/dev/null || { \

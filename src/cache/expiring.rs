@@ -75,6 +75,13 @@ impl<K: Hash + Eq + Clone, V: Clone> ExpiringMap<K, V> {
         }
     }
 
+    /// Removes the entries that have ended.
+    pub fn sweep(&self) {
+        if let Some(mut entries) = self.lock() {
+            entries.retain(|_, timed| !timed.is_expired());
+        }
+    }
+
     /// Returns the number of entries, ended ones that were not yet swept included.
     pub fn len(&self) -> usize {
         self.lock().map_or(0, |entries| entries.cache_size())
@@ -104,6 +111,16 @@ mod tests {
         assert_eq!((map.get(&"a"), map.get(&"b")), (Some(1), Some(2)));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!((map.get(&"a"), map.get(&"b")), (None, Some(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_leaves_what_has_not_ended() {
+        let map = ExpiringMap::new(8, Duration::from_secs(30));
+        map.insert("a", 1);
+        map.insert_for("b", 2, Duration::from_secs(90));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        map.sweep();
+        assert_eq!(map.len(), 1);
     }
 
     #[test]

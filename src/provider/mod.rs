@@ -101,7 +101,7 @@ impl HfProvider {
                 recent.clone(),
             ),
             lister: Lister::new(hub.clone(), recent),
-            uploads: UploadCaches::default(),
+            uploads: UploadCaches::new(metrics),
             tagging: Turns::default(),
             sweeper: Sweeper::new(config.sweep),
             default_visibility: config.default_visibility,

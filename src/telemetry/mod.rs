@@ -17,8 +17,8 @@ pub mod tracing;
 pub use admin::Admin;
 pub use logging::{LogFormat, Telemetry};
 pub use metrics::{
-    AuthFailure, CacheName, CacheResult, InFlight, Metrics, RefusedBy, SessionStart, Status,
-    Upstream,
+    AuthFailure, CacheName, CacheResult, InFlight, Metrics, PartSource, RefusedBy, SessionStart,
+    Status, UploadEvent, Upstream,
 };
 pub use readiness::Readiness;
 pub use tracing::{TraceSettings, Traces};

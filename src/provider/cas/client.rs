@@ -95,7 +95,7 @@ impl CasClient {
         let http = Chains::new(&config.http, &metrics)?;
         Ok(Self(Arc::new(Shared {
             planner: Planner::new(&config, http.api.clone(), metrics.clone()),
-            xorb_cache: XorbCache::new(config.xorb_cache_max_bytes, metrics.clone()),
+            xorb_cache: XorbCache::new(config.xorb_cache_max_bytes, &metrics),
             download: DownloadState::new(config.lookahead_max_bytes),
             ingest: IngestBudget::new(config.ingest_max_bytes, metrics.clone()),
             dedup: Arc::default(),
@@ -111,8 +111,22 @@ impl CasClient {
 
 // === impl Chains ===
 
+/// Calls of the CAS's API, as metrics name them.
+const API_CALLS: [&str; 5] = [
+    "reconstruction",
+    "xorb_upload",
+    "xorb_grant",
+    "xorb_commit",
+    "shard",
+];
+
+/// Calls of the storage behind signed URLs, as metrics name them.
+const STORAGE_CALLS: [&str; 2] = ["xorb", "xorb_put"];
+
 impl Chains {
     fn new(config: &HttpConfig, metrics: &Metrics) -> Result<Self, StorageError> {
+        metrics.upstream_calls(Upstream::Cas, &API_CALLS);
+        metrics.upstream_calls(Upstream::Xorb, &STORAGE_CALLS);
         // A large upload may be silent for longer than any answer should take.
         let patient = http::base_client(&HttpConfig {
             idle_timeout: None,

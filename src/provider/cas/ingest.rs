@@ -49,6 +49,7 @@ impl IngestBudget {
         let capacity = usize::try_from(capacity_bytes)
             .unwrap_or(usize::MAX)
             .clamp(1, Semaphore::MAX_PERMITS);
+        metrics.ingest_limit(capacity as u64);
         Arc::new(Self {
             free: Arc::new(Semaphore::new(capacity)),
             capacity,

@@ -45,7 +45,6 @@ pub(super) struct XorbCache {
     max_bytes: u64,
     /// Large files that were read lately.
     seen: ExpiringMap<ContentHash, ()>,
-    metrics: Metrics,
 }
 
 impl CacheUse {
@@ -62,7 +61,7 @@ impl CacheUse {
 
 impl XorbCache {
     /// Creates a cache of at most `max_bytes`; zero turns it off.
-    pub(super) fn new(max_bytes: u64, metrics: Metrics) -> Self {
+    pub(super) fn new(max_bytes: u64, metrics: &Metrics) -> Self {
         let on_eviction = metrics.clone();
         let chunks = (max_bytes > 0).then(|| {
             Cache::builder()
@@ -77,11 +76,17 @@ impl XorbCache {
                 })
                 .build()
         });
+        if let Some(cache) = chunks.clone() {
+            metrics.read_when_asked(move |metrics: &Metrics| {
+                // What was inserted lately counts only after this.
+                cache.run_pending_tasks();
+                metrics.cache_holds(CacheName::Xorb, cache.weighted_size(), cache.entry_count());
+            });
+        }
         Self {
             chunks,
             max_bytes,
             seen: ExpiringMap::new(MAX_SEEN, SEEN_TTL),
-            metrics,
         }
     }
 
@@ -111,8 +116,6 @@ impl XorbCache {
         let compact = chunk.compacted();
         if let Some(cache) = &self.chunks {
             cache.insert((xorb, index), compact.clone());
-            self.metrics
-                .cache_holds(CacheName::Xorb, cache.weighted_size(), cache.entry_count());
         }
         compact
     }
@@ -150,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_run_is_there_only_as_a_whole() {
-        let cache = XorbCache::new(1 << 20, Metrics::new());
+        let cache = XorbCache::new(1 << 20, &Metrics::new());
         for index in [2, 3, 5] {
             cache.keep(xorb(1), index, &chunk(100));
         }
@@ -164,7 +167,7 @@ mod tests {
     #[test]
     fn bytes_stay_below_the_limit() {
         let metrics = Metrics::new();
-        let cache = XorbCache::new(64 << 10, metrics.clone());
+        let cache = XorbCache::new(64 << 10, &metrics);
         for index in 0..100 {
             cache.keep(xorb(1), index, &chunk(8 << 10));
         }
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn kept_chunks_pin_no_frame() {
-        let cache = XorbCache::new(1 << 20, Metrics::new());
+        let cache = XorbCache::new(1 << 20, &Metrics::new());
         let frame = Bytes::from_static(&[0, 4, 0, 0, 0, 4, 0, 0, 1, 2, 3, 4]);
         let mut decoder = ChunkDecoder::default();
         decoder.push(frame.clone());
@@ -194,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_large_file_is_kept_when_it_is_read_again() {
-        let cache = XorbCache::new(512 << 20, Metrics::new());
+        let cache = XorbCache::new(512 << 20, &Metrics::new());
         let (file, other) = (ContentHash::EMPTY, "1".repeat(64).parse().unwrap());
         assert_eq!(cache.admit(&file, 64 << 20), CacheUse::LookUp);
         assert_eq!(cache.admit(&other, 64 << 20), CacheUse::LookUp);
@@ -205,10 +208,10 @@ mod tests {
     #[test]
     fn large_reads_and_a_cache_of_zero_bytes_pass_by() {
         let file = ContentHash::EMPTY;
-        let cache = XorbCache::new(8 << 20, Metrics::new());
+        let cache = XorbCache::new(8 << 20, &Metrics::new());
         assert_eq!(cache.admit(&file, 1 << 20), CacheUse::Fill);
         assert_eq!(cache.admit(&file, (1 << 20) + 1), CacheUse::Bypass);
-        let off = XorbCache::new(0, Metrics::new());
+        let off = XorbCache::new(0, &Metrics::new());
         assert_eq!(off.admit(&file, 1), CacheUse::Bypass);
         off.keep(xorb(1), 0, &chunk(10));
         assert!(off.run(xorb(1), &(0..1)).is_none());

@@ -43,6 +43,20 @@ pub(super) struct Shared {
     pub(super) gatherer: LookupGatherer,
 }
 
+/// The calls, as metrics name them; those of tokens are xet's.
+const CALLS: [&str; 10] = [
+    "whoami",
+    "list_buckets",
+    "head_bucket",
+    "create_bucket",
+    "delete_bucket",
+    "batch",
+    "paths_info",
+    "tree",
+    "xet_read_token",
+    "xet_write_token",
+];
+
 impl HubClient {
     /// Creates a client with connections of its own and an empty token cache.
     ///
@@ -55,6 +69,7 @@ impl HubClient {
                 reason: format!("`{endpoint}` is neither http nor https"),
             });
         }
+        metrics.upstream_calls(Upstream::Hub, &CALLS);
         let chain = retrying(base_client(&http)?, Upstream::Hub, metrics.clone(), &http);
         Ok(Self {
             shared: Arc::new(Shared {
@@ -67,6 +82,11 @@ impl HubClient {
                 metrics,
             }),
         })
+    }
+
+    /// Returns where its calls are counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 }
 

@@ -37,7 +37,7 @@ impl Lister {
     pub fn new(hub: HubClient, recent: RecentWrites) -> Self {
         let memory = Memory {
             hints: Hints::new(),
-            pages: Pages::new(recent.clone()),
+            pages: Pages::new(recent.clone(), hub.metrics().clone()),
             recent,
             seen_filled: ExpiringMap::new(1024, Duration::from_secs(60)),
         };

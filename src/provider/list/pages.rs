@@ -15,6 +15,7 @@ use crate::provider::list::item::raw_path;
 use crate::provider::list::token::Scope;
 use crate::provider::recent::RecentWrites;
 use crate::storage::Secret;
+use crate::telemetry::{CacheName, CacheResult, Metrics};
 
 /// Bytes of all pages together, about.
 const MAX_BYTES: usize = 16 << 20;
@@ -30,6 +31,7 @@ type PageKey = [u8; 16];
 pub(super) struct Pages {
     kept: Mutex<VecDeque<Kept>>,
     recent: RecentWrites,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -52,16 +54,33 @@ pub(super) struct Fetched {
 }
 
 impl Pages {
-    pub(super) fn new(recent: RecentWrites) -> Self {
+    pub(super) fn new(recent: RecentWrites, metrics: Metrics) -> Self {
         Self {
             kept: Mutex::default(),
             recent,
+            metrics,
         }
     }
 
     /// Returns the page behind a cursor for an answer that begins behind `after`, unless this process has written under the
     /// listing's prefix since it was fetched.
     pub(super) fn take(
+        &self,
+        token: &Secret,
+        scope: &Scope<'_>,
+        cursor: &str,
+        after: Option<&str>,
+    ) -> Option<Arc<Fetched>> {
+        let found = self.find(token, scope, cursor, after);
+        let result = match found {
+            Some(_) => CacheResult::Hit,
+            None => CacheResult::Miss,
+        };
+        self.metrics.cache_request(CacheName::Listing, result);
+        found
+    }
+
+    fn find(
         &self,
         token: &Secret,
         scope: &Scope<'_>,
@@ -106,13 +125,24 @@ impl Pages {
         let mut total: usize = kept.iter().map(|kept| kept.len_bytes).sum();
         while total > MAX_BYTES {
             total -= kept.pop_front().map_or(total, |kept| kept.len_bytes);
+            self.metrics.cache_evicted(CacheName::Listing, 1);
         }
+        self.show(&kept);
     }
 
     /// Drops a page that was read to its end.
     pub(super) fn forget(&self, token: &Secret, scope: &Scope<'_>, cursor: &str) {
         let key = key(token, scope, cursor);
-        self.lock().retain(|kept| kept.key != key);
+        let mut kept = self.lock();
+        kept.retain(|kept| kept.key != key);
+        self.show(&kept);
+    }
+
+    fn show(&self, kept: &VecDeque<Kept>) {
+        let len_bytes: usize = kept.iter().map(|kept| kept.len_bytes).sum();
+        let entries = kept.len() as u64;
+        self.metrics
+            .cache_holds(CacheName::Listing, len_bytes as u64, entries);
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
@@ -177,7 +207,7 @@ mod tests {
     async fn a_page_is_kept_for_its_listing_alone_and_for_a_while() {
         let bucket = bucket_id();
         let (here, there) = (scope(&bucket, "a"), scope(&bucket, "b"));
-        let pages = Pages::new(RecentWrites::default());
+        let pages = Pages::new(RecentWrites::default(), Metrics::new());
         pages.keep(&token(), &here, "c", page(3));
         assert!(is_there(&pages, &here, "c"));
         assert!(!is_there(&pages, &here, "d"));
@@ -193,7 +223,7 @@ mod tests {
     async fn a_page_whose_markers_were_looked_up_from_further_on_is_not_good() {
         let bucket = bucket_id();
         let scope = scope(&bucket, "");
-        let pages = Pages::new(RecentWrites::default());
+        let pages = Pages::new(RecentWrites::default(), Metrics::new());
         for (after, is_good) in [(Some("l"), false), (None, false), (Some("m"), true)] {
             pages.keep(&token(), &scope, "c", page(3));
             let found = pages.take(&token(), &scope, "c", after);
@@ -205,7 +235,7 @@ mod tests {
     async fn our_own_writes_spoil_the_pages_they_may_belong_to() {
         let bucket = bucket_id();
         let recent = RecentWrites::default();
-        let pages = Pages::new(recent.clone());
+        let pages = Pages::new(recent.clone(), Metrics::new());
         let (here, there) = (scope(&bucket, "a"), scope(&bucket, "b"));
         for scope in [&here, &there] {
             pages.keep(&token(), scope, "c", page(3));
@@ -220,7 +250,7 @@ mod tests {
     async fn pages_stay_within_their_memory() {
         let bucket = bucket_id();
         let scope = scope(&bucket, "");
-        let pages = Pages::new(RecentWrites::default());
+        let pages = Pages::new(RecentWrites::default(), Metrics::new());
         for n in 0..200 {
             pages.keep(&token(), &scope, &n.to_string(), page(2000));
         }

@@ -17,6 +17,7 @@ use crate::storage::{
     BucketId, Checksum, CompleteUpload, ContentHash, Guards, NamedPart, ObjectChecksum,
     ObjectParts, StorageError, Tenant, UploadChecksum, UploadCompleted, UploadId,
 };
+use crate::telemetry::UploadEvent;
 
 /// S3's minimum size of every part but the last, in bytes.
 const MIN_PART_BYTES: u64 = 5 << 20;
@@ -105,6 +106,8 @@ impl HfProvider {
                         .await;
                 }
             };
+            let metrics = &provider.0.uploads.metrics;
+            metrics.multipart_upload(UploadEvent::Completed);
             provider.clean_up(tenant, bucket, operation.upload_id, files);
             Ok(completed)
         })

@@ -12,6 +12,7 @@ use crate::provider::multipart::part::{PartChecksums, PartPlace};
 use crate::storage::{
     ByteRange, Guards, PartCopied, ResolvedRange, StorageError, Tenant, UploadPartCopy,
 };
+use crate::telemetry::PartSource;
 
 /// S3's maximum size of a part, and of what one call may copy, in bytes.
 const MAX_PART_BYTES: u64 = 5 << 30;
@@ -82,11 +83,15 @@ impl HfProvider {
         self.finish(async move {
             let _guards = guards;
             match provider.keep_part(&tenant, &access, &place, part, PartChecksums::default()).await {
-                Ok(stored) => Ok(Some(PartCopied {
-                    hash: stored.hash,
-                    size: stored.size,
-                    last_modified: OffsetDateTime::now_utc(),
-                })),
+                Ok(stored) => {
+                    let metrics = &provider.0.uploads.metrics;
+                    metrics.multipart_part(PartSource::Copy);
+                    Ok(Some(PartCopied {
+                        hash: stored.hash,
+                        size: stored.size,
+                        last_modified: OffsetDateTime::now_utc(),
+                    }))
+                }
                 Err(RegisterError::Refused(reason)) => {
                     tracing::warn!(bucket = %place.bucket, %reason, "a copied part was refused by reference");
                     Ok(None)

@@ -50,6 +50,7 @@ use crate::storage::{
     ObjectMetadata, StorageError, Tenant, UploadAborted, UploadChecksum, UploadCompleted,
     UploadCreated, UploadId,
 };
+use crate::telemetry::{Metrics, UploadEvent};
 
 /// The largest upload record that is read.
 const MAX_RECORD_BYTES: usize = 64 << 10;
@@ -66,29 +67,39 @@ struct Record {
     initiated_at: OffsetDateTime,
 }
 
+/// Records of uploads, each with the hash of its file.
+type Records = ExpiringMap<(BucketId, UploadId), (ContentHash, Arc<Record>)>;
+
 /// What a process remembers of uploads, so that it need not ask; everything in here can be read from the bucket.
 #[derive(Debug)]
 pub(super) struct UploadCaches {
     /// With the content hash of the record's file: while the bucket still names it, there is nothing to read again.
-    records: ExpiringMap<(BucketId, UploadId), (ContentHash, Arc<Record>)>,
+    records: Arc<Records>,
     manifests: Manifests,
     /// Uploads that this process completed or aborted, and whose record may still be there.
     over: ExpiringMap<(BucketId, UploadId), ()>,
     turns: Turns<UploadId>,
-}
-
-impl Default for UploadCaches {
-    fn default() -> Self {
-        Self {
-            records: ExpiringMap::new(4096, Duration::from_secs(600)),
-            manifests: Manifests::default(),
-            over: ExpiringMap::new(4096, Duration::from_secs(600)),
-            turns: Turns::default(),
-        }
-    }
+    metrics: Metrics,
 }
 
 impl UploadCaches {
+    /// Remembers nothing yet. What is remembered of uploads that are not over counts as active.
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let records = Arc::new(Records::new(4096, Duration::from_secs(600)));
+        let remembered = Arc::clone(&records);
+        metrics.read_when_asked(move |metrics| {
+            remembered.sweep();
+            metrics.multipart_active(remembered.len());
+        });
+        Self {
+            records,
+            manifests: Manifests::default(),
+            over: ExpiringMap::new(4096, Duration::from_secs(600)),
+            turns: Turns::default(),
+            metrics: metrics.clone(),
+        }
+    }
+
     /// Notes that an upload was completed or aborted.
     fn end(&self, bucket: &BucketId, upload_id: &UploadId) {
         let upload = (bucket.clone(), upload_id.clone());
@@ -147,6 +158,8 @@ impl HfProvider {
                 .uploads
                 .records
                 .insert((bucket, upload_id.clone()), (hash, Arc::new(record)));
+            let metrics = &provider.0.uploads.metrics;
+            metrics.multipart_upload(UploadEvent::Created);
             Ok(UploadCreated { upload_id })
         })
         .await
@@ -172,6 +185,8 @@ impl HfProvider {
             provider
                 .remove_upload(&tenant, &bucket, &upload_id, &files)
                 .await?;
+            let metrics = &provider.0.uploads.metrics;
+            metrics.multipart_upload(UploadEvent::Aborted);
             Ok(UploadAborted {})
         })
         .await

@@ -8,6 +8,7 @@ use crate::storage::{
     BucketId, ByteStream, Checksum, Digester, Guards, MeasuredDigests, ObjectKey, PartNumber,
     PartUploaded, Payload, StorageError, Tenant, UploadChecksum, UploadId, UploadPart,
 };
+use crate::telemetry::PartSource;
 
 /// Where a part belongs.
 #[derive(Debug, Clone)]
@@ -51,7 +52,10 @@ impl HfProvider {
         self.finish(async move {
             let _guards = guards;
             let kept = provider.keep_part(&tenant, &access, &place, part, checksums);
-            Ok(kept.await?)
+            let stored = kept.await?;
+            let metrics = &provider.0.uploads.metrics;
+            metrics.multipart_part(PartSource::Body);
+            Ok(stored)
         })
         .await
     }

@@ -19,6 +19,7 @@ use crate::provider::hub::FileRecord;
 use crate::provider::multipart::Layout;
 use crate::provider::multipart::layout::{Kind, kind_of, marks, parts, records};
 use crate::storage::{BucketId, StorageError, Tenant, UploadId};
+use crate::telemetry::UploadEvent;
 
 /// How long after the youngest file whoever removes an upload must have finished.
 const GRACE: Duration = Duration::hours(1);
@@ -163,6 +164,11 @@ impl HfProvider {
         if doom.files {
             self.remove_upload(tenant, bucket, upload_id, &files)
                 .await?;
+            // What is left of a completed upload has no record, or stands beside the mark.
+            if ages.record.is_some() && ages.mark.is_none() {
+                let metrics = &self.0.uploads.metrics;
+                metrics.multipart_upload(UploadEvent::Expired);
+            }
         }
         if doom.mark {
             self.remove_paths(tenant, bucket, &state_paths[1..]).await?;

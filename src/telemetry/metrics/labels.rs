@@ -90,6 +90,56 @@ impl CacheResult {
     }
 }
 
+/// What became of a multipart upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadEvent {
+    /// It was begun.
+    Created,
+    /// Its parts were joined.
+    Completed,
+    /// The client gave it up.
+    Aborted,
+    /// Nobody completed it in time, and it was removed.
+    Expired,
+}
+
+impl UploadEvent {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Created, Self::Completed, Self::Aborted, Self::Expired];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Completed => "completed",
+            Self::Aborted => "aborted",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Where a part came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartSource {
+    /// The client sent it.
+    Body,
+    /// It is an object, or a range of one.
+    Copy,
+}
+
+impl PartSource {
+    /// All sources.
+    pub const ALL: [Self; 2] = [Self::Body, Self::Copy];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Copy => "copy",
+        }
+    }
+}
+
 /// Why a caller was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthFailure {

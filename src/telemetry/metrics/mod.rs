@@ -10,29 +10,35 @@
 //! | `listing` | `ftp_names_left_out_total` |
 //! | `cache` | `cache_*` |
 //! | `ftp` | `ftp_*` |
+//! | `multipart` | `multipart_*` |
 //! | `process` | `build_info`, `ready`, `shutting_down`, panics, configuration, `tokio_*`, and the usual `process_*` |
 
 mod cache;
 mod ftp;
 mod labels;
 mod listing;
+mod multipart;
 mod process;
 mod register;
 mod requests;
 mod upstream;
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{Error, Registry, TextEncoder};
 
 pub use ftp::SessionStart;
-pub use labels::{AuthFailure, CacheName, CacheResult, RefusedBy, Status, Upstream};
+pub use labels::{
+    AuthFailure, CacheName, CacheResult, PartSource, RefusedBy, Status, UploadEvent, Upstream,
+};
 pub use requests::{ProviderSeries, RequestSeries};
 pub use upstream::InFlight;
 
 use cache::CacheSeries;
 use ftp::FtpSeries;
 use listing::ListingSeries;
+use multipart::MultipartSeries;
 use process::ProcessSeries;
 use register::Register;
 use requests::RequestSeriesSet;
@@ -60,7 +66,21 @@ struct Series {
     cache: CacheSeries,
     listing: ListingSeries,
     ftp: FtpSeries,
+    multipart: MultipartSeries,
     process: ProcessSeries,
+    readings: Readings,
+}
+
+/// What is read only when somebody asks, since it changes too often to be shown each time.
+#[derive(Default)]
+struct Readings(Mutex<Vec<Reading>>);
+
+type Reading = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+impl fmt::Debug for Readings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readings(…)")
+    }
 }
 
 impl Metrics {
@@ -83,8 +103,10 @@ impl Metrics {
             cache: CacheSeries::register(&register)?,
             listing: ListingSeries::register(&register)?,
             ftp: FtpSeries::register(&register)?,
+            multipart: MultipartSeries::register(&register)?,
             process: ProcessSeries::register(&register)?,
             process_registry: process::registry()?,
+            readings: Readings::default(),
             registry,
         })))
     }
@@ -94,8 +116,20 @@ impl Metrics {
         &self.0.registry
     }
 
+    /// Has `reading` called before each rendering, to show what is then the case. It must be quick, and must hold no
+    /// [`Metrics`]: it is given them.
+    pub fn read_when_asked(&self, reading: impl Fn(&Self) + Send + Sync + 'static) {
+        let readings = self.0.readings.0.lock();
+        let mut readings = readings.unwrap_or_else(PoisonError::into_inner);
+        readings.push(Box::new(reading));
+    }
+
     /// Returns all series in Prometheus' text format.
     pub fn render(&self) -> String {
+        let readings = self.0.readings.0.lock();
+        for reading in readings.unwrap_or_else(PoisonError::into_inner).iter() {
+            reading(self);
+        }
         self.0.process.read_runtime();
         let mut families = self.0.registry.gather();
         families.extend(self.0.process_registry.gather());
@@ -115,6 +149,7 @@ impl Default for Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
     use std::time::Duration;
 
     use super::*;
@@ -128,6 +163,8 @@ mod tests {
             "hugbucket_cache_requests_total{cache=\"file_info\",result=\"hit\"} 0",
             "hugbucket_requests_rejected_total{layer=\"admission\",protocol=\"ftp\"} 0",
             "hugbucket_commits_total{result=\"failed\"} 0",
+            "hugbucket_multipart_uploads_total{result=\"expired\"} 0",
+            "hugbucket_multipart_parts_total{source=\"copy\"} 0",
             "hugbucket_upstream_in_flight{target=\"cas\"} 0",
             "hugbucket_panics_total 0",
             "hugbucket_ready 0",
@@ -135,6 +172,30 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(text.contains("hugbucket_build_info{"));
+    }
+
+    #[test]
+    fn what_is_read_when_asked_is_as_fresh_as_the_answer() {
+        let metrics = Metrics::new();
+        let uploads = Arc::new(std::sync::atomic::AtomicUsize::new(1));
+        let now = uploads.clone();
+        metrics.read_when_asked(move |metrics| metrics.multipart_active(now.load(SeqCst)));
+        let shows = |line: &str| metrics.render().lines().any(|found| found == line);
+        assert!(shows("hugbucket_multipart_uploads_active 1"));
+        uploads.store(7, SeqCst);
+        assert!(shows("hugbucket_multipart_uploads_active 7"));
+    }
+
+    #[test]
+    fn names_and_labels_are_bounded() {
+        let metrics = Metrics::new();
+        metrics.upstream_calls(Upstream::Hub, &["batch"]);
+        let text = metrics.render();
+        let known = "hugbucket_upstream_requests_total{operation=\"batch\",outcome=\"200\",target=\"hub\"} 0";
+        assert!(text.lines().any(|line| line == known), "{text}");
+        for line in text.lines().filter(|line| line.starts_with("# HELP ")) {
+            assert!(line.ends_with('.'), "{line}");
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -37,6 +37,7 @@ pub(super) struct UpstreamSeries {
     commit_duration: Histogram,
     commits: IntCounterVec,
     ingest_buffered: IntGauge,
+    ingest_limit: IntGauge,
 }
 
 impl UpstreamSeries {
@@ -103,6 +104,10 @@ impl UpstreamSeries {
             )?,
             ingest_buffered: r
                 .gauge("ingest_buffered_bytes", "Bytes of uploads held in memory.")?,
+            ingest_limit: r.gauge(
+                "ingest_limit_bytes",
+                "Bytes of uploads that may be held in memory.",
+            )?,
         };
         series.show_closed_sets();
         Ok(series)
@@ -121,6 +126,19 @@ impl UpstreamSeries {
 }
 
 impl Metrics {
+    /// Makes the series of the calls that an upstream gets exist at zero.
+    pub fn upstream_calls(&self, target: Upstream, operations: &[&str]) {
+        let series = &self.0.upstream;
+        for operation in operations {
+            let labels = &[target.name(), *operation];
+            series.duration.with_label_values(labels);
+            let [target, operation] = labels;
+            series
+                .requests
+                .with_label_values(&[*target, *operation, "200"]);
+        }
+    }
+
     /// Counts one attempt that reached the wire. `outcome` is an HTTP status or `connect`, `timeout`, `reset`.
     pub fn upstream_attempt(
         &self,
@@ -211,6 +229,11 @@ impl Metrics {
     /// Counts a registered write by its result: `ok`, `retried`, `failed`, or `refused` by its conditions.
     pub fn commit(&self, result: &str) {
         self.0.upstream.commits.with_label_values(&[result]).inc();
+    }
+
+    /// Shows how many bytes of uploads may be held in memory.
+    pub fn ingest_limit(&self, len_bytes: u64) {
+        self.0.upstream.ingest_limit.set(len_bytes.cast_signed());
     }
 
     /// Shows the bytes of uploads held in memory.
