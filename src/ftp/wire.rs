@@ -28,7 +28,8 @@ pub(super) type Line = Result<String, LineFault>;
 ///
 /// # Behaviour
 /// - A line ends with LF; a CR before it belongs to the end.
-/// - Telnet commands (RFC 854) are left out, wherever they stand.
+/// - Telnet commands (RFC 854) are left out in front of a line, where clients send them to announce an ABOR. Within a line, their
+///   bytes are no UTF-8 and make it no command: a name is never altered without a word.
 /// - A line that is too long costs no more memory than the longest one, is told once, and ends where any line does.
 /// - Empty lines are none.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ impl LineDecoder {
     /// Takes one byte; returns the line that it completes.
     pub(super) fn push(&mut self, byte: u8) -> Option<Line> {
         match self.telnet {
-            Telnet::Text if byte == IAC => self.telnet = Telnet::Command,
+            Telnet::Text if byte == IAC && self.line.is_empty() => self.telnet = Telnet::Command,
             Telnet::Text => return self.push_text(byte),
             Telnet::Option => self.telnet = Telnet::Text,
             Telnet::Command => {
@@ -197,13 +198,19 @@ mod tests {
     fn telnet_commands_are_left_out() {
         for bytes in [
             &b"\xff\xf4\xff\xf2ABOR\r\n"[..],
-            b"AB\xff\xfb\x06OR\r\n",
+            b"\xff\xfb\x06ABOR\r\n",
             // The urgent byte of Synch is gone.
             b"\xff\xf4\xffABOR\r\n",
         ] {
             assert_eq!(lines(bytes), [ok("ABOR")], "{bytes:?}");
         }
-        assert_eq!(lines(b"CWD \xff\xff\r\n"), [Err(LineFault::NotUtf8)]);
+        for bytes in [
+            &b"CWD \xff\xff\r\n"[..],
+            b"CWD a\xff\xf4b\r\n",
+            b"\xff\xffCWD a\r\n",
+        ] {
+            assert_eq!(lines(bytes), [Err(LineFault::NotUtf8)], "{bytes:?}");
+        }
     }
 
     #[test]

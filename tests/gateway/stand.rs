@@ -74,6 +74,9 @@ pub(crate) struct Gateway {
     pub(crate) endpoint: String,
     /// The same of the admin listener.
     pub(crate) admin: String,
+    /// `127.0.0.1:port` of the FTP listener, and of the one that speaks TLS from its first byte on, where they are on.
+    pub(crate) ftp: Option<String>,
+    pub(crate) ftps: Option<String>,
 }
 
 impl Gateway {
@@ -107,10 +110,16 @@ impl Gateway {
             }
         };
         let address = |name: &str| ready[name].as_str().unwrap().to_owned();
+        let host = |name: &str| {
+            let (_, host) = ready[name].as_str()?.split_once("://")?;
+            Some(host.to_owned())
+        };
         Self {
             child,
             endpoint: address("s3"),
             admin: address("admin"),
+            ftp: host("ftp"),
+            ftps: host("ftps"),
         }
     }
 

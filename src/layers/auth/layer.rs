@@ -15,8 +15,7 @@ use crate::layers::auth::credentials::CredentialStore;
 use crate::layers::auth::judge::{Admission, Denial, judge, permit};
 use crate::layers::auth::password::PasswordJudge;
 use crate::storage::{
-    AnyOperation, AnyOutput, Credentials, Principal, Reach, StorageError, StorageRequest,
-    StorageService,
+    AnyOutput, Credentials, Principal, StorageError, StorageRequest, StorageService,
 };
 use crate::telemetry::{Metrics, RefusedBy};
 
@@ -24,7 +23,6 @@ use crate::telemetry::{Metrics, RefusedBy};
 ///
 /// # Behaviour
 /// - A denied request reaches no inner service, and its body is never polled.
-/// - A list of buckets shows those that the caller may enter.
 /// - Signatures are judged without waiting. A password may take time, unless it was right not long ago.
 /// - Credentials are read anew for each request, so a new set counts at once.
 /// - The body that goes on ends well only if everything held that was signed or announced for it.
@@ -103,38 +101,15 @@ impl<S: StorageService<Principal>> Service<StorageRequest<Credentials>> for Auth
             let answer = async move {
                 let peer = request.context.peer;
                 let judged = doorkeeper.judge_password(&request.caller, peer).await;
-                let request = doorkeeper.let_in(request, judged)?;
-                let reach = request.caller.reach.clone();
-                let output = inner.call(request).await?;
-                Ok(within(&reach, output))
+                inner.call(doorkeeper.let_in(request, judged)?).await
             };
             return Either::Right(Either::Right(answer.boxed()));
         };
         match self.doorkeeper.let_in(request, judged) {
-            Ok(request) if has_partial_view(&request) => {
-                let reach = request.caller.reach.clone();
-                let answer = self.inner.call(request);
-                let answer = async move { answer.await.map(|output| within(&reach, output)) };
-                Either::Right(Either::Right(answer.boxed()))
-            }
             Ok(request) => Either::Left(self.inner.call(request)),
             Err(error) => Either::Right(Either::Left(future::ready(Err(error)))),
         }
     }
-}
-
-/// Reports whether the answer has to be narrowed to what the caller's rights reach.
-fn has_partial_view(request: &StorageRequest<Principal>) -> bool {
-    request.caller.reach.buckets.is_some()
-        && matches!(request.operation, AnyOperation::ListBuckets(_))
-}
-
-/// Leaves buckets out of the list that the caller must not enter.
-fn within(reach: &Reach, mut output: AnyOutput) -> AnyOutput {
-    if let AnyOutput::ListBuckets(list) = &mut output {
-        list.buckets.retain(|bucket| reach.includes(&bucket.name));
-    }
-    output
 }
 
 /// What a call ends with.

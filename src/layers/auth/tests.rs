@@ -19,11 +19,11 @@ use tower::{Layer, ServiceExt, service_fn};
 use crate::layers::auth::{AuthLayer, CredentialStore, PasswordUser, S3Key};
 use crate::sigv4::{ClaimOptions, claim};
 use crate::storage::{
-    AnyOperation, AnyOutput, BucketInfo, BucketList, BucketName, ByteStream, Checksum,
-    ChecksumAlgorithm, ContentHash, CopyObject, Credentials, DeleteBucket, DeleteObject,
-    ExpectedChecksum, GetObject, HeadBucket, Integrity, ListBuckets, ObjectKey, ObjectMetadata,
-    ObjectWritten, Payload, Principal, Protocol, PutObject, Reach, ReadConditions, RequestContext,
-    Rights, Secret, StorageError, StorageRequest, StoredPassword, Visibility, WriteConditions,
+    AnyOperation, AnyOutput, BucketName, ByteStream, Checksum, ChecksumAlgorithm, ContentHash,
+    CopyObject, Credentials, DeleteBucket, DeleteObject, ExpectedChecksum, GetObject, HeadBucket,
+    Integrity, ListBuckets, ObjectKey, ObjectMetadata, ObjectWritten, Payload, Principal, Protocol,
+    PutObject, Reach, ReadConditions, RequestContext, Rights, Secret, StorageError, StorageRequest,
+    StoredPassword, WriteConditions,
 };
 use crate::telemetry::Metrics;
 
@@ -354,44 +354,6 @@ async fn rights_end_where_they_do_not_reach() {
     let copied = scene.call(ann(), copy).await;
     assert!(matches!(copied, Err(StorageError::NoSuchBucket { .. })));
     assert_eq!(scene.calls.load(Ordering::SeqCst), 1);
-}
-
-#[tokio::test]
-async fn a_list_shows_the_buckets_within_reach() {
-    let scene = Scene::new();
-    let inner = service_fn(|_: StorageRequest<Principal>| async {
-        let bucket = |name: &&str| BucketInfo {
-            name: BucketName::new(name).unwrap(),
-            created_at: NOW,
-            visibility: Visibility::Private,
-        };
-        Ok(AnyOutput::ListBuckets(BucketList {
-            owner: "me".into(),
-            buckets: ["a", "b", "c"].iter().map(bucket).collect(),
-        }))
-    });
-    // The first time, the password is judged; the second time, it is remembered.
-    for _ in 0..2 {
-        let request = StorageRequest {
-            context: RequestContext::new(Protocol::Ftp, None),
-            caller: Credentials::Password {
-                user: "ann".into(),
-                password: Secret::new("pass"),
-            },
-            operation: ListBuckets {}.into(),
-            guards: Default::default(),
-        };
-        let output = scene.layer.layer(inner).oneshot(request).await.unwrap();
-        let AnyOutput::ListBuckets(list) = output else {
-            panic!("another output");
-        };
-        let names: Vec<_> = list
-            .buckets
-            .iter()
-            .map(|bucket| bucket.name.as_str())
-            .collect();
-        assert_eq!(names, ["b"]);
-    }
 }
 
 #[tokio::test]
