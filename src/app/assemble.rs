@@ -147,6 +147,7 @@ pub(super) fn ftp_config(config: &Config) -> FtpConfig {
         limits: FtpLimits {
             max_sessions: settings.max_sessions,
             max_sessions_per_address: settings.max_sessions_per_address,
+            max_list_entries: settings.max_list_entries,
             idle_timeout: settings.idle_timeout,
             stall_timeout: config.limits.idle_timeout,
             drain_timeout: config.drain.timeout,

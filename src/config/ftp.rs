@@ -28,6 +28,8 @@ pub struct FtpSettings {
     pub max_sessions: usize,
     /// `HUGBUCKET_FTP_MAX_SESSIONS_PER_ADDRESS`, 200, at least 1.
     pub max_sessions_per_address: usize,
+    /// `HUGBUCKET_FTP_MAX_LIST_ENTRIES`, 100000, at least 1: a listing lies in memory as a whole.
+    pub max_list_entries: usize,
     /// `HUGBUCKET_FTP_IDLE_TIMEOUT`, 300 s: time without a command; none for 0.
     pub idle_timeout: Option<Duration>,
 }
@@ -70,6 +72,7 @@ pub(super) fn settings(values: &Values, users: Vec<FtpUser>) -> Result<FtpSettin
         max_sessions: values.parse("HUGBUCKET_FTP_MAX_SESSIONS", parse::positive)?,
         max_sessions_per_address: values
             .parse("HUGBUCKET_FTP_MAX_SESSIONS_PER_ADDRESS", parse::positive)?,
+        max_list_entries: values.parse("HUGBUCKET_FTP_MAX_LIST_ENTRIES", parse::positive)?,
         idle_timeout: values.parse("HUGBUCKET_FTP_IDLE_TIMEOUT", parse::unless_zero)?,
     })
 }

@@ -493,6 +493,13 @@ mod tests {
             "7",
         ),
         (
+            "HUGBUCKET_FTP_MAX_LIST_ENTRIES",
+            "7",
+            &[],
+            |c| c.ftp.max_list_entries.to_string(),
+            "7",
+        ),
+        (
             "HUGBUCKET_FTP_IDLE_TIMEOUT",
             "0",
             &[],
@@ -661,6 +668,7 @@ mod tests {
             ("HUGBUCKET_FTP_PASSIVE_HOST", "::1"),
             ("HUGBUCKET_FTP_PLAINTEXT", "sometimes"),
             ("HUGBUCKET_FTP_MAX_SESSIONS", "0"),
+            ("HUGBUCKET_FTP_MAX_LIST_ENTRIES", "0"),
             ("HUGBUCKET_XORB_CACHE_MAX_BYTES", "512 MB"),
             ("HUGBUCKET_INGEST_MAX_BYTES", "1 MiB"),
             ("HUGBUCKET_MAX_REQUESTS", "0"),

@@ -262,6 +262,11 @@ pub static SETTINGS: &[Setting] = &[
         "FTP sessions at most from one address; at least 1",
     ),
     Setting::new(
+        "HUGBUCKET_FTP_MAX_LIST_ENTRIES",
+        "100000",
+        "entries of a directory that FTP lists at most; more are answered with 450; at least 1",
+    ),
+    Setting::new(
         "HUGBUCKET_FTP_IDLE_TIMEOUT",
         "300 s",
         "time without a command until an FTP session is closed; 0 sets no limit",

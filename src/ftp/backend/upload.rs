@@ -18,6 +18,10 @@ use crate::storage::{
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 256 << 10;
 
+/// Room below which a read gets a new buffer. Until then short reads share one, so that what waits for the CAS pins no more
+/// memory than it fills.
+const SHORTEST_READ_BYTES: usize = 32 << 10;
+
 impl Backend {
     /// Stores a file: all of it, or what follows its first `offset` bytes. Returns how many bytes were new.
     ///
@@ -135,7 +139,9 @@ pub(super) fn body_of(input: impl AsyncRead + Send + Unpin + 'static, gate: Gate
     let frames = stream::try_unfold(start, move |(mut input, mut buffer)| {
         let gate = gate.clone();
         async move {
-            buffer.reserve(READ_BYTES);
+            if buffer.capacity() < SHORTEST_READ_BYTES {
+                buffer.reserve(READ_BYTES);
+            }
             // Whatever breaks a data connection, the client has not said that this was all.
             let read = input.read_buf(&mut buffer).await;
             if read.map_err(|_| StorageError::IncompleteBody)? == 0 {
