@@ -139,20 +139,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::hub::fake::bucket_id;
-
-    fn add(path: &str) -> BatchLine {
-        BatchLine::AddFile {
-            path: path.into(),
-            hash: ContentHash::EMPTY,
-            mtime: None,
-            content_type: None,
-        }
-    }
-
-    fn delete(path: &str) -> BatchLine {
-        BatchLine::DeleteFile { path: path.into() }
-    }
+    use crate::provider::hub::fake::{add_line as add, bucket_id, delete_line as delete};
 
     fn under(recent: &RecentWrites, prefix: &str) -> Vec<(String, bool)> {
         let writes = recent.under(&bucket_id(), prefix).into_iter();

@@ -2,14 +2,18 @@
 
 use axum::response::Response;
 use http::HeaderMap;
+use time::OffsetDateTime;
 
 use crate::s3::commit::{self, Finish};
 use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
 use crate::s3::header::{iso_date, quoted, text};
 use crate::s3::params::{Plus, decode};
+use crate::s3::xml::Document;
 use crate::s3::{checksum, condition, metadata, tagging, unsupported};
-use crate::storage::{BucketName, CopyObject, ObjectCopied, ObjectKey, ObjectMetadata};
+use crate::storage::{
+    BucketName, ContentHash, CopyObject, ObjectCopied, ObjectKey, ObjectMetadata, ReadConditions,
+};
 
 /// `PUT /bucket/key` with `x-amz-copy-source`
 pub(super) async fn copy(
@@ -20,21 +24,21 @@ pub(super) async fn copy(
     let headers = &exchange.headers;
     let conditions = condition::of_write(headers)?;
     unsupported::refuse_on_object_write(headers)?;
-    let (source_bucket, source_key) = source(headers)?;
+    let source = Source::read(headers)?;
     let replace_metadata = replacement(headers)?;
     // S3 takes a storage class, even the same one, for a change, and tools touch objects that way.
     let changes_something =
         replace_metadata.is_some() || headers.contains_key("x-amz-storage-class");
-    if !changes_something && (&source_bucket, &source_key) == (&bucket, &key) {
+    if !changes_something && (&source.bucket, &source.key) == (&bucket, &key) {
         return Err(Fault::invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's \
              metadata, storage class, website redirect location or encryption attributes.",
         ));
     }
     let operation = CopyObject {
-        source_bucket,
-        source_key,
-        source_conditions: condition::of_copy_source(headers),
+        source_bucket: source.bucket,
+        source_key: source.key,
+        source_conditions: source.conditions,
         bucket,
         key,
         conditions,
@@ -49,8 +53,7 @@ pub(super) async fn copy(
         caller.call(operation),
         |copied: ObjectCopied, document| {
             document.root("CopyObjectResult", |root| {
-                root.text("LastModified", &iso_date(copied.last_modified));
-                root.text("ETag", &quoted(&copied.hash.etag()));
+                write_copied(root, &copied.hash, copied.last_modified);
                 if let Some(kept) = &copied.checksum {
                     checksum::write_elements(kept, root);
                 }
@@ -60,8 +63,33 @@ pub(super) async fn copy(
     .await
 }
 
+/// Writes what S3 says of every copy, of an object or a part.
+pub(super) fn write_copied(root: &mut Document, hash: &ContentHash, last_modified: OffsetDateTime) {
+    root.text("LastModified", &iso_date(last_modified));
+    root.text("ETag", &quoted(&hash.etag()));
+}
+
+/// What is copied, if it is what the client expects.
+pub(super) struct Source {
+    pub(super) bucket: BucketName,
+    pub(super) key: ObjectKey,
+    pub(super) conditions: ReadConditions,
+}
+
+impl Source {
+    /// Reads the source of a copy. Errors: InvalidArgument, InvalidURI.
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Fault> {
+        let (bucket, key) = address(headers)?;
+        Ok(Self {
+            bucket,
+            key,
+            conditions: condition::of_copy_source(headers),
+        })
+    }
+}
+
 /// Reads `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded, with `?versionId=null` at most.
-pub(super) fn source(headers: &HeaderMap) -> Result<(BucketName, ObjectKey), Fault> {
+fn address(headers: &HeaderMap) -> Result<(BucketName, ObjectKey), Fault> {
     let refuse = |reason: &str| Err(Fault::invalid_argument("x-amz-copy-source", reason));
     let Some(raw) = text(headers, "x-amz-copy-source") else {
         return refuse("Copy Source must be printable ASCII: percent-encode it.");
@@ -110,7 +138,7 @@ mod tests {
         let read = |raw: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("x-amz-copy-source", raw.parse().unwrap());
-            source(&headers)
+            address(&headers)
                 .map(|(bucket, key)| format!("{bucket} {key}"))
                 .map_err(|fault| fault.code)
         };

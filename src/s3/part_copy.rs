@@ -4,11 +4,12 @@ use axum::response::Response;
 use http::HeaderMap;
 
 use crate::s3::commit::{self, Finish};
+use crate::s3::copy::{Source, write_copied};
 use crate::s3::exchange::Exchange;
 use crate::s3::fault::Fault;
-use crate::s3::header::{iso_date, quoted, text};
+use crate::s3::header::text;
 use crate::s3::multipart::{part_number, upload_id};
-use crate::s3::{condition, copy, unsupported};
+use crate::s3::{condition, unsupported};
 use crate::storage::{BucketName, ByteRange, ObjectKey, PartCopied, UploadPartCopy};
 
 /// Names the range of the source.
@@ -23,12 +24,12 @@ pub(super) async fn copy(
     let headers = &exchange.headers;
     condition::refuse_on_write(headers)?;
     unsupported::refuse_on_part_write(headers)?;
-    let (source_bucket, source_key) = copy::source(headers)?;
+    let source = Source::read(headers)?;
     let operation = UploadPartCopy {
-        source_bucket,
-        source_key,
+        source_bucket: source.bucket,
+        source_key: source.key,
         source_range: source_range(headers)?,
-        source_conditions: condition::of_copy_source(headers),
+        source_conditions: source.conditions,
         bucket,
         key,
         upload_id: upload_id(&exchange.params)?,
@@ -43,8 +44,7 @@ pub(super) async fn copy(
     };
     commit::answer(finish, work, |copied: PartCopied, document| {
         document.root("CopyPartResult", |root| {
-            root.text("LastModified", &iso_date(copied.last_modified));
-            root.text("ETag", &quoted(&copied.hash.etag()));
+            write_copied(root, &copied.hash, copied.last_modified);
         });
     })
     .await

@@ -21,9 +21,19 @@ const MIB: u64 = 1 << 20;
 /// Requests under way at once.
 const AT_ONCE: usize = 32;
 
-/// The most parts that an upload may have, each as small as it may be.
+/// The most parts that an upload may have, each as small as it may be. `BENCH_PARTS` asks for fewer.
 const MANY: u64 = 10_000;
 const SMALL: u64 = 5 * MIB;
+
+/// What equal parts may send to the CAS, in parts: those that come first all at once, and no later one.
+const SENT_PARTS: u64 = 2 * AT_ONCE as u64;
+
+/// What a completion may cost at the Hub: looking at the upload and at what stands under the key, a listing of two files a
+/// part in pages of 5,000, the object, its mark, and the removals, of 1,000 files each, as far as they have begun.
+fn completion_calls(parts: u64) -> u64 {
+    let files = 2 * parts;
+    2 + files.div_ceil(5000) + 1 + 2 + files.div_ceil(1000) + 1
+}
 
 /// Parts of 10 GiB.
 const LARGE: u64 = 8 * MIB;
@@ -34,7 +44,12 @@ const LARGEST_COPY: u64 = 5 << 30;
 
 /// Runs the scenario and prints its table.
 pub(crate) fn run() -> Result<()> {
+    let count = match std::env::var("BENCH_PARTS") {
+        Ok(count) => count.parse()?,
+        Err(_) => MANY,
+    };
     let mut bench = Bench {
+        count,
         stand: Stand::start(false, &[])?,
         runtime: tokio::runtime::Runtime::new()?,
         table: Table::new(
@@ -52,16 +67,36 @@ pub(crate) fn run() -> Result<()> {
         ),
     };
     bench.many_parts()?;
-    bench.copies()?;
+    if bench.count * SMALL >= LARGEST_COPY + MIB {
+        bench.copies()?;
+    }
     bench.parts_of_another_process()?;
     bench.table.print();
     Ok(())
 }
 
 struct Bench {
+    /// Equal parts to begin with.
+    count: u64,
     stand: Stand,
     runtime: tokio::runtime::Runtime,
     table: Table,
+}
+
+/// The Hub's routes, and those of the CAS.
+const HUB: [&str; 3] = ["paths-info", "tree", "batch"];
+const CAS: [&str; 5] = [
+    "xorb-post",
+    "grant-put",
+    "shard",
+    "reconstruction",
+    "xorb-get",
+];
+
+/// Sums up over routes.
+fn of_all(calls: &BTreeMap<String, Calls>, routes: &[&str], what: fn(&Calls) -> u64) -> u64 {
+    let of = |route: &&str| calls.get(*route).map_or(0, what);
+    routes.iter().map(of).sum()
 }
 
 /// A part to copy: `first..end` of a key.
@@ -74,11 +109,16 @@ struct Range<'a> {
 
 impl Bench {
     /// 50 GiB of one repeated content, sent and joined.
+    ///
+    /// # Errors
+    /// Fails if later parts are sent although earlier ones were equal, or if the join costs more calls than it must.
     fn many_parts(&mut self) -> Result<()> {
+        let count = self.count;
         let part = random_bytes("part", usize::try_from(SMALL)?);
         let upload = self.begin("many")?;
-        let tags = self.step("10,000 parts of 5 MiB: sent", async |s3| {
-            let sends = stream::iter(1..=MANY).map(|n| {
+        let before = self.stand.calls()?;
+        let tags = self.step(&format!("{count} equal parts of 5 MiB: sent"), async |s3| {
+            let sends = stream::iter(1..=count).map(|n| {
                 let query = format!("partNumber={n}&uploadId={upload}");
                 let part = part.clone();
                 async move {
@@ -88,9 +128,27 @@ impl Bench {
             });
             sends.buffered(AT_ONCE).try_collect::<Vec<_>>().await
         })?;
-        self.step("… joined to 48.8 GiB", async |s3| {
+        let sent = self.stand.calls()?;
+        let bytes = of_all(&sent, &CAS, |calls| calls.received_bytes)
+            - of_all(&before, &CAS, |calls| calls.received_bytes);
+        // Each part also leaves its manifest, of some 10 KiB.
+        let allowed = SENT_PARTS * SMALL + count * (16 << 10);
+        ensure!(
+            bytes <= allowed,
+            "equal parts sent {bytes} bytes, more than {allowed}"
+        );
+        self.step("… joined", async |s3| {
             complete(s3, "many", &upload, &tags).await
-        })
+        })?;
+        let joined = self.stand.calls()?;
+        let calls =
+            of_all(&joined, &HUB, |calls| calls.calls) - of_all(&sent, &HUB, |calls| calls.calls);
+        let allowed = completion_calls(count);
+        ensure!(
+            calls <= allowed,
+            "the join made {calls} calls to the Hub, more than {allowed}"
+        );
+        Ok(())
     }
 
     /// 5 GiB as one part, by the process that took the source's parts and by one that did not.
@@ -155,14 +213,6 @@ impl Bench {
 
     /// Does something, and adds a row about what it took.
     fn step<T>(&mut self, name: &str, work: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
-        const HUB: [&str; 3] = ["paths-info", "tree", "batch"];
-        const CAS: [&str; 5] = [
-            "xorb-post",
-            "grant-put",
-            "shard",
-            "reconstruction",
-            "xorb-get",
-        ];
         let s3 = Client::new(&self.stand.s3()?, BUCKET, false)?;
         let before = self.stand.calls()?;
         self.stand.gateway.reset_peak()?;
@@ -171,8 +221,7 @@ impl Bench {
         let secs = started.elapsed().as_secs_f64();
         let after = self.stand.calls()?;
         let made = |route: &str, what: fn(&Calls) -> u64| {
-            let of = |calls: &BTreeMap<String, Calls>| calls.get(route).map_or(0, what);
-            of(&after) - of(&before)
+            of_all(&after, &[route], what) - of_all(&before, &[route], what)
         };
         let calls = |route: &str| made(route, |calls| calls.calls);
         let sent = |route: &str| made(route, |calls| calls.received_bytes);

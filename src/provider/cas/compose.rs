@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::hash_fold::HashFold;
+use super::hash_fold::FoldQueue;
 use super::manifest::{Manifest, Term};
 use super::upload::StagedFile;
 use super::xorb::XorbRecord;
@@ -16,7 +16,7 @@ use crate::storage::StorageError;
 /// - It takes parts one by one and keeps their terms alone, 72 bytes each, so that parts need not be in memory together.
 #[derive(Debug, Default)]
 pub struct Composition {
-    chunks: HashFold,
+    chunks: FoldQueue,
     terms: Vec<Term>,
     /// The xorbs that were created for the parts and that no shard names yet.
     xorbs: Vec<Arc<XorbRecord>>,
@@ -33,7 +33,7 @@ impl Composition {
         self.size = size.ok_or(StorageError::EntityTooLarge {
             limit_bytes: u64::MAX,
         })?;
-        self.chunks = std::mem::take(&mut self.chunks).joined(part.chunks.clone());
+        self.chunks.push(part.chunks.clone());
         self.terms.extend_from_slice(&part.terms);
         Ok(())
     }
@@ -50,7 +50,7 @@ impl Composition {
 
     /// Returns the whole, ready to be registered.
     pub fn finish(self) -> StagedFile {
-        let whole = Manifest::new(self.terms, self.chunks);
+        let whole = Manifest::new(self.terms, self.chunks.finish());
         StagedFile::of_new_xorbs(whole, self.xorbs.into(), self.saved_bytes)
     }
 }

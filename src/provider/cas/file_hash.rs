@@ -2,7 +2,7 @@
 
 use xet_core_structures::merklehash::MerkleHash;
 
-use super::hash_fold::{HashFold, Node};
+use super::hash_fold::{FoldQueue, HashFold, Node};
 use crate::storage::ContentHash;
 
 /// A chunk as hashes see it: its hash and its length in bytes.
@@ -14,7 +14,7 @@ const FOLD_EVERY: usize = 1024;
 /// Folds chunks in file order, so that memory stays bounded however long the file is.
 #[derive(Debug, Default)]
 pub(super) struct FileHasher {
-    folded: HashFold,
+    folded: FoldQueue,
     recent: Vec<Node>,
     size: u64,
 }
@@ -37,12 +37,12 @@ impl FileHasher {
     /// Returns the fold of all chunks.
     pub(super) fn finish(mut self) -> HashFold {
         self.fold();
-        self.folded
+        self.folded.finish()
     }
 
     fn fold(&mut self) {
-        let recent = HashFold::of(std::mem::take(&mut self.recent));
-        self.folded = std::mem::take(&mut self.folded).joined(recent);
+        self.folded
+            .push(HashFold::of(std::mem::take(&mut self.recent)));
     }
 }
 

@@ -161,6 +161,33 @@ impl HashFold {
     }
 }
 
+/// Folds that come one after another, and are joined on the way.
+///
+/// Content that repeats can have no certain border on some level, and then nothing is ever folded there: joining each fold to
+/// all before it would move what is kept again and again, 10,000 times for as many equal parts. So only neighbours of equally
+/// many folds are joined, as a binary counter carries.
+#[derive(Debug, Default)]
+pub(super) struct FoldQueue(Vec<(HashFold, usize)>);
+
+impl FoldQueue {
+    /// Appends the range that follows.
+    pub(super) fn push(&mut self, fold: HashFold) {
+        let (mut fold, mut count) = (fold, 1);
+        while let Some((before, of_before)) = self.0.pop_if(|(_, of_before)| *of_before == count) {
+            fold = before.joined(fold);
+            count += of_before;
+        }
+        self.0.push((fold, count));
+    }
+
+    /// Returns the fold of all ranges.
+    pub(super) fn finish(self) -> HashFold {
+        let folds = self.0.into_iter().rev().map(|(fold, _)| fold);
+        let whole = folds.reduce(|behind, before| before.joined(behind));
+        whole.unwrap_or_default()
+    }
+}
+
 /// One level of a summary.
 enum Level {
     Flank(Flank),
@@ -291,6 +318,38 @@ mod tests {
             HashFold::default().joined(HashFold::default()),
             HashFold::default()
         );
+    }
+
+    #[test]
+    fn a_queue_of_folds_joins_them_in_their_order() {
+        for count in [0, 1, 2, 3, 7, 8, 100] {
+            let mut queue = FoldQueue::default();
+            for n in 0..count {
+                queue.push(HashFold::of(nodes(n * 50, 50)));
+                let waiting = usize::try_from(n + 1).unwrap().count_ones() as usize;
+                assert_eq!(
+                    queue.0.len(),
+                    waiting,
+                    "as many as a binary counter has ones"
+                );
+            }
+            let len = usize::try_from(count * 50).unwrap();
+            let root = queue.finish().root().unwrap_or_default();
+            assert_eq!(root, root_of(&nodes(0, len)));
+        }
+    }
+
+    /// One chunk over and over has no certain border on any level, whether its hash is a cut or not.
+    #[test]
+    fn content_that_repeats_has_the_root_of_its_list() {
+        for seed in 0..8 {
+            let chunk = nodes(seed, 1)[0];
+            let mut queue = FoldQueue::default();
+            for _ in 0..40 {
+                queue.push(HashFold::of(vec![chunk; 25]));
+            }
+            assert_eq!(queue.finish().root(), Some(root_of(&vec![chunk; 1000])));
+        }
     }
 
     proptest! {

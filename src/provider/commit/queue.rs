@@ -129,20 +129,8 @@ pub(super) fn ordered_lines<'a>(changes: impl Iterator<Item = &'a [BatchLine]>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{ContentHash, EtagMatch, ObjectKey, WriteConditions};
-
-    fn add(path: &str) -> BatchLine {
-        BatchLine::AddFile {
-            path: path.into(),
-            hash: ContentHash::EMPTY,
-            mtime: None,
-            content_type: None,
-        }
-    }
-
-    fn delete(path: &str) -> BatchLine {
-        BatchLine::DeleteFile { path: path.into() }
-    }
+    use crate::provider::hub::fake::{add_line as add, delete_line as delete};
+    use crate::storage::{EtagMatch, ObjectKey, WriteConditions};
 
     fn pending(token: &str, lines: Vec<BatchLine>) -> Pending {
         Pending {

@@ -1,21 +1,17 @@
 use serde_json::json;
 
 use super::*;
-use crate::provider::hub::fake::{FakeHub, Reply, bucket_id as bucket, token};
+use crate::provider::hub::fake::{
+    FakeHub, Reply, add_line, bucket_id as bucket, delete_line, token,
+};
 use crate::storage::{ContentHash, EtagMatch, ObjectKey, WriteConditions};
 
 fn add(path: &str) -> Change {
-    let line = BatchLine::AddFile {
-        path: path.into(),
-        hash: ContentHash::EMPTY,
-        mtime: None,
-        content_type: None,
-    };
-    Change::new(vec![line])
+    Change::new(vec![add_line(path)])
 }
 
 fn delete(path: &str) -> Change {
-    Change::new(vec![BatchLine::DeleteFile { path: path.into() }])
+    Change::new(vec![delete_line(path)])
 }
 
 fn all_done(count: usize) -> Reply {

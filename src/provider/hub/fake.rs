@@ -10,8 +10,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::provider::http::HttpConfig;
-use crate::provider::hub::{HubClient, HubConfig};
-use crate::storage::{BucketId, BucketName, Namespace, Secret};
+use crate::provider::hub::{BatchLine, HubClient, HubConfig};
+use crate::storage::{BucketId, BucketName, ContentHash, Namespace, Secret};
 use crate::telemetry::Metrics;
 
 /// A scripted answer.
@@ -119,6 +119,20 @@ async fn answer(
         headers.collect(),
         reply.body,
     )
+}
+
+/// Adds an empty file.
+pub(crate) fn add_line(path: &str) -> BatchLine {
+    BatchLine::AddFile {
+        path: path.into(),
+        hash: ContentHash::EMPTY,
+        mtime: None,
+        content_type: None,
+    }
+}
+
+pub(crate) fn delete_line(path: &str) -> BatchLine {
+    BatchLine::DeleteFile { path: path.into() }
 }
 
 pub(crate) fn token() -> Secret {

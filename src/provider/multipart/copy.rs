@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::provider::HfProvider;
 use crate::provider::cas::{
-    AccessSource, FileRef, RegisterError, Scope, SliceSource, StagedFile, UploadOptions,
+    AccessSource, FileRef, RegisterError, SliceSource, StagedFile, UploadOptions,
 };
 use crate::provider::multipart::part::{PartChecksums, PartPlace};
 use crate::storage::{
@@ -33,9 +33,7 @@ impl HfProvider {
             upload_id: operation.upload_id,
             part_number: operation.part_number,
         };
-        let access = self.access(tenant, &place.bucket);
-        access.get(Scope::Write).await?;
-        self.check_upload(tenant, &place, &operation.key).await?;
+        let (access, _) = self.open_place(tenant, &place, &operation.key).await?;
         let source_bucket = tenant.bucket(&operation.source_bucket);
         let source = self
             .resolve(tenant, &source_bucket, &operation.source_key)

@@ -33,9 +33,7 @@ impl HfProvider {
             upload_id: operation.upload_id,
             part_number: operation.part_number,
         };
-        let access = self.access(tenant, &place.bucket);
-        access.get(Scope::Write).await?;
-        let upload = self.check_upload(tenant, &place, &operation.key).await?;
+        let (access, upload) = self.open_place(tenant, &place, &operation.key).await?;
         let (body, checksums) = PartChecksums::measure(operation.payload, upload)?;
 
         let options = UploadOptions {
@@ -60,13 +58,29 @@ impl HfProvider {
         .await
     }
 
+    /// Finds out whether a part may be stored there, before a byte of it is read or moved. Returns the way to the bucket's
+    /// CAS, and the checksum that the object is to get.
+    ///
+    /// Errors: `NoSuchBucket`, `AccessDenied`, [`StorageError::NoSuchUpload`].
+    pub(super) async fn open_place(
+        &self,
+        tenant: &Tenant,
+        place: &PartPlace,
+        key: &ObjectKey,
+    ) -> Result<(AccessSource, UploadChecksum), StorageError> {
+        let access = self.access(tenant, &place.bucket);
+        access.get(Scope::Write).await?;
+        let upload = self.check_upload(tenant, place, key).await?;
+        Ok((access, upload))
+    }
+
     /// Checks that the upload takes parts for this key, and returns the checksum that its object is to get.
     ///
     /// The record never changes, so a remembered one is good enough: if the upload was aborted elsewhere meanwhile, the part
     /// is left without a record and is swept.
     ///
     /// Errors: [`StorageError::NoSuchUpload`].
-    pub(super) async fn check_upload(
+    async fn check_upload(
         &self,
         tenant: &Tenant,
         place: &PartPlace,
