@@ -91,6 +91,8 @@ enum Argument {
     None,
     Needed,
     Optional,
+    /// Nothing helps: the verb is known, and not offered.
+    Vain,
 }
 
 type Reader = fn(&str) -> Result<Command, Reply>;
@@ -102,13 +104,13 @@ const UNKNOWN: &str = "OTHER";
 const TABLE: &[(&str, Argument, Reader)] = &[
     ("ABOR", Argument::None, |_| Ok(Command::Abor)),
     ("ACCT", Argument::Needed, |_| Ok(Command::Superfluous)),
-    ("ADAT", Argument::Optional, not_offered),
+    ("ADAT", Argument::Vain, not_offered),
     ("ALLO", Argument::Needed, |_| Ok(Command::Superfluous)),
     ("APPE", Argument::Needed, |path| {
         file(path).map(Command::Appe)
     }),
     ("AUTH", Argument::Needed, auth),
-    ("CCC", Argument::None, not_offered),
+    ("CCC", Argument::Vain, not_offered),
     ("CDUP", Argument::None, |_| Ok(Command::Cdup)),
     ("CLNT", Argument::Optional, |_| {
         Ok(Command::Accepted("Noted."))
@@ -156,7 +158,7 @@ const TABLE: &[(&str, Argument, Reader)] = &[
     ("PROT", Argument::Needed, prot),
     ("PWD", Argument::None, |_| Ok(Command::Pwd)),
     ("QUIT", Argument::None, |_| Ok(Command::Quit)),
-    ("REIN", Argument::None, not_offered),
+    ("REIN", Argument::Vain, not_offered),
     ("REST", Argument::Needed, rest),
     ("RETR", Argument::Needed, |path| {
         file(path).map(Command::Retr)
@@ -174,14 +176,14 @@ const TABLE: &[(&str, Argument, Reader)] = &[
     ("SIZE", Argument::Needed, |path| {
         Ok(Command::Size(path.into()))
     }),
-    ("SMNT", Argument::Optional, not_offered),
+    ("SMNT", Argument::Vain, not_offered),
     ("STAT", Argument::Optional, |path| {
         Ok(Command::Stat(optional(path)))
     }),
     ("STOR", Argument::Needed, |path| {
         file(path).map(Command::Stor)
     }),
-    ("STOU", Argument::Optional, not_offered),
+    ("STOU", Argument::Vain, not_offered),
     ("STRU", Argument::Needed, structure),
     ("SYST", Argument::None, |_| Ok(Command::Syst)),
     ("TYPE", Argument::Needed, kind),
@@ -202,6 +204,14 @@ const ALIASES: &[(&str, &str)] = &[
 /// Returns every label that [`Request::verb`] can have.
 pub(super) fn verbs() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(verb, ..)| *verb).chain([UNKNOWN])
+}
+
+/// Returns the verbs that do something.
+pub(super) fn offered() -> impl Iterator<Item = &'static str> {
+    let offered = TABLE
+        .iter()
+        .filter(|(_, argument, _)| *argument != Argument::Vain);
+    offered.map(|(verb, ..)| *verb)
 }
 
 impl Request {

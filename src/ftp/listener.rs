@@ -149,20 +149,20 @@ impl Ftp {
     /// Finds out who is at the other end.
     async fn ends(&self, stream: &mut TcpStream, peer: SocketAddr) -> io::Result<Ends> {
         stream.set_nodelay(true)?;
-        let canonical =
-            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-        let transport = canonical(peer);
-        let mut client = transport;
+        let transport = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let local = stream.local_addr()?.ip().to_canonical();
+        let (mut client, mut called) = (transport, local);
         if self.config.proxies.contain(transport.ip()) {
             let header = tokio::time::timeout(PROXY_TIMEOUT, proxy::read_header(stream)).await;
-            if let Some((source, _)) = header.map_err(|_| io::ErrorKind::TimedOut)?? {
-                client = source;
+            if let Some((source, target)) = header.map_err(|_| io::ErrorKind::TimedOut)?? {
+                (client, called) = (source, target.ip());
             }
         }
         Ok(Ends {
             client,
             transport,
-            local: canonical(stream.local_addr()?),
+            local,
+            called,
         })
     }
 }

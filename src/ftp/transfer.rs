@@ -31,7 +31,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// cannot come from a dying client.
 const GRACE: Duration = Duration::from_millis(25);
 
-/// How long the engine may take to give its reason after it closed the data connection.
+/// How long the engine may take for its last word after it closed the data connection: it is written right behind.
 const REASON_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a transfer ended: the reply, and what it means for the engine.
@@ -174,7 +174,7 @@ impl Transfer<'_> {
         let mut ended = None;
         if first.is_empty() {
             // Nothing to send, or nothing there: the engine says which.
-            let said = judged(verdict.as_mut(), self.verdict, self.refusals, "Sent.").await;
+            let said = judged(verdict.as_mut(), REASON_TIMEOUT, self.refusals, "Sent.").await;
             if !said.is_success() {
                 return said;
             }
@@ -191,7 +191,7 @@ impl Transfer<'_> {
         }
         let ended = match ended {
             Some(ended) => ended,
-            None => judged(verdict, self.verdict, self.refusals, "Sent.").await,
+            None => judged(verdict, REASON_TIMEOUT, self.refusals, "Sent.").await,
         };
         if ended.is_success() && data.finish().await.is_err() {
             return Ended::Settled(connection_lost());

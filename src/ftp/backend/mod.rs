@@ -161,6 +161,16 @@ impl StorageBackend<User> for Backend {
         Ok(Cursor::new(list::long(&children).into_bytes()))
     }
 
+    async fn list_vec<P: AsRef<Path> + Send + Debug>(
+        &self,
+        user: &User,
+        path: P,
+    ) -> storage::Result<Vec<String>> {
+        let outcome = async { self.children_or_file(user, &place(user, path)?).await };
+        let children = self.left(outcome.await)?;
+        Ok(list::long(&children).lines().map(str::to_owned).collect())
+    }
+
     async fn nlst<P: AsRef<Path> + Send + Debug>(
         &self,
         user: &User,

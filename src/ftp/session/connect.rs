@@ -16,7 +16,7 @@ impl Session {
         if self.is_extended_only {
             return only_extended();
         }
-        let told = match (self.ftp.config.passive_host, self.ends.local.ip()) {
+        let told = match (self.ftp.config.passive_host, self.ends.called) {
             (Some(host), _) => host,
             (None, IpAddr::V4(ip)) => ip,
             (None, IpAddr::V6(_)) => return Reply::new(425, "PASV is for IPv4; use EPSV."),
@@ -34,7 +34,7 @@ impl Session {
 
     /// EPSV: a port at the address that the client knows already.
     pub(super) fn extended_passive(&mut self, passive: Passive) -> Reply {
-        let family = if self.ends.local.is_ipv4() { 1 } else { 2 };
+        let family = if self.ends.called.is_ipv4() { 1 } else { 2 };
         match passive {
             Passive::Only => {
                 self.is_extended_only = true;
@@ -78,13 +78,10 @@ impl Session {
     /// Listens on a passive port. An earlier one is given back first.
     fn listen(&mut self) -> Result<PassiveListener, Reply> {
         self.source = None;
-        self.ftp
-            .ports
-            .listen(self.ends.local.ip())
-            .map_err(|error| {
-                tracing::warn!(%error, "no passive port");
-                Reply::new(425, "No port is free for a data connection; try again.")
-            })
+        self.ftp.ports.listen(self.ends.local).map_err(|error| {
+            tracing::warn!(%error, "no passive port");
+            Reply::new(425, "No port is free for a data connection; try again.")
+        })
     }
 }
 

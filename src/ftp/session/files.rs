@@ -133,7 +133,7 @@ impl Session {
     }
 
     /// Asks for the facts of one path.
-    async fn look_up(&mut self, path: &str) -> Result<Facts, Reply> {
+    pub(super) async fn look_up(&mut self, path: &str) -> Result<Facts, Reply> {
         let reply = self.command(&format!("MLST {path}")).await;
         if reply.is_negative() {
             return Err(reply);

@@ -21,7 +21,7 @@ mod transfer;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -53,7 +53,9 @@ pub(super) struct Ends {
     /// The other end of the TCP connection.
     pub(super) transport: SocketAddr,
     /// Our end of it.
-    pub(super) local: SocketAddr,
+    pub(super) local: IpAddr,
+    /// The address that the client connected to: ours, or the proxy's.
+    pub(super) called: IpAddr,
 }
 
 /// A session.
@@ -267,7 +269,7 @@ impl Session {
             Command::Stat(None) => self.status(None),
             Command::Stat(Some(path)) => self.list_as_reply(&path).await,
             // A transfer that ran was cut when the line came.
-            Command::Abor => Reply::new(226, "No transfer is under way."),
+            Command::Abor => Reply::new(226, "No transfer is under way any more."),
 
             Command::Pasv => self.passive(),
             Command::Epsv(passive) => self.extended_passive(passive),

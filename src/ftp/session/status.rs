@@ -42,13 +42,22 @@ impl Session {
     /// STAT with a path: a listing over the control connection.
     pub(super) async fn list_as_reply(&mut self, path: &str) -> Reply {
         let path = self.resolve(path);
-        self.command(&format!("STAT {path}")).await
+        if let Err(reply) = self.look_up(&path).await {
+            return reply;
+        }
+        let reply = self.command(&format!("STAT {path}")).await;
+        if reply.is_negative() {
+            return reply;
+        }
+        let lines = reply.lines().iter().map(|line| line.trim().to_owned());
+        let lines = lines.filter(|line| !line.is_empty());
+        Reply::listing(213, format!("Listing of {path}:"), lines, "End")
     }
 }
 
 /// HELP.
 pub(super) fn help() -> Reply {
-    let verbs: Vec<&str> = command::verbs().collect();
+    let verbs: Vec<&str> = command::offered().collect();
     let lines = verbs.chunks(10).map(|verbs| verbs.join(" "));
     Reply::listing(214, "Known verbs:", lines, "End")
 }
