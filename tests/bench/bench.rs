@@ -6,6 +6,7 @@
 //! freshly started process.
 
 mod client;
+mod download;
 mod parts;
 mod process;
 mod report;

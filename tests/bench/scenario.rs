@@ -24,9 +24,11 @@ type Scenario = fn() -> Result<()>;
 
 /// Runs all scenarios, or the one named.
 pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
-    let scenarios: [(&str, Scenario); 7] = [
+    let scenarios: [(&str, Scenario); 9] = [
         ("single", single_transfers),
         ("concurrent", concurrent_reads),
+        ("same", readers_of_one_object),
+        ("memory", memory),
         ("multipart", multipart),
         ("small", small_puts),
         ("range", cold_range),
@@ -298,6 +300,54 @@ fn concurrent_reads() -> Result<()> {
     Ok(())
 }
 
+/// 64 first readers of one object of 64 MiB.
+fn readers_of_one_object() -> Result<()> {
+    const READERS: usize = 64;
+    let mut stand = Stand::start(false, &[])?;
+    stand.run(&stand.job(Via::S3, Action::Put, "same", 1, 1, 64 * MIB)?)?;
+    stand.restart_gateway()?;
+    let mut table = Table::new(
+        "64 readers of one cold object of 64 MiB at once",
+        &["MiB/s", "MiB fetched", "CPU s per GiB", "peak MiB"],
+    );
+    let before = served_bytes(&stand.calls()?);
+    let job = stand.job(Via::S3, Action::Get, "same", READERS, READERS, 64 * MIB)?;
+    let (outcome, cpu, peak) = stand.run(&job)?;
+    let fetched = served_bytes(&stand.calls()?) - before;
+    table.row(&cells([
+        format!("{:.0}", rate(&outcome)),
+        format!("{:.1}", fetched as f64 / MIB as f64),
+        format!("{:.2}", cpu_per_gib(cpu, outcome.bytes)),
+        format!("{peak:.0}"),
+    ]));
+    table.print();
+    Ok(())
+}
+
+/// What the gateway occupies at rest and under 64 transfers of 64 MiB at once, without the xorb cache.
+fn memory() -> Result<()> {
+    const TRANSFERS: usize = 64;
+    let mut stand = Stand::start(false, &[("HUGBUCKET_XORB_CACHE_MAX_BYTES", "0")])?;
+    let mut table = Table::new("Memory, xorb cache off", &["load", "MiB/s", "peak MiB"]);
+    let idle = stand.gateway.usage()?.resident_mib;
+    table.row(&cells(["none".into(), "–".into(), format!("{idle:.0}")]));
+    for (name, action) in [
+        ("64 PUTs of 64 MiB", Action::Put),
+        ("64 GETs of 64 MiB", Action::Get),
+    ] {
+        let job = stand.job(Via::S3, action, "load-{n}", TRANSFERS, TRANSFERS, 64 * MIB)?;
+        let (outcome, _, peak) = stand.run(&job)?;
+        table.row(&cells([
+            name.to_owned(),
+            format!("{:.0}", rate(&outcome)),
+            format!("{peak:.0}"),
+        ]));
+        stand.restart_gateway()?;
+    }
+    table.print();
+    Ok(())
+}
+
 /// 512 MiB in parts of 8 MiB, 8 at once.
 fn multipart() -> Result<()> {
     let stand = Stand::start(false, &[])?;
@@ -342,6 +392,7 @@ fn small_puts() -> Result<()> {
         (false, 64, 5000),
         (true, 1, 30),
         (true, 64, 2000),
+        (true, 256, 6000),
     ] {
         let stand = Stand::start(has_latency, &[])?;
         // The first write fetches the token.
@@ -384,8 +435,7 @@ fn cold_range() -> Result<()> {
         let action = Action::GetRange(first, first + 1023);
         let (outcome, _, _) = stand.run(&stand.job(Via::S3, action, "ranged", 1, 1, 1024)?)?;
         let after = stand.calls()?;
-        let fetched: u64 = after.values().map(|calls| calls.served_bytes).sum::<u64>()
-            - before.values().map(|calls| calls.served_bytes).sum::<u64>();
+        let fetched = served_bytes(&after) - served_bytes(&before);
         table.row(&cells([
             offset_mib.to_string(),
             format!("{:.0}", fetched as f64 / 1024.0),
@@ -437,6 +487,10 @@ fn upstream_calls() -> Result<()> {
     }
     table.print();
     Ok(())
+}
+
+fn served_bytes(calls: &BTreeMap<String, Calls>) -> u64 {
+    calls.values().map(|calls| calls.served_bytes).sum()
 }
 
 fn calls_of(calls: &BTreeMap<String, Calls>, route: &str) -> u64 {

@@ -6,7 +6,7 @@ use crate::storage::ResolvedRange;
 
 const MIB: u64 = 1 << 20;
 /// Bytes ahead of the reader; each step is taken only when the one before it lets the reader starve.
-const STEPS: [u64; 3] = [LEAST_BYTES as u64, 16 * MIB, 64 * MIB];
+const STEPS: [u64; 3] = [LEAST_BYTES as u64, 5 * MIB, 64 * MIB];
 /// What every stream may hold in any case, so that an exhausted budget slows streams down but stops none.
 pub(super) const LEAST_BYTES: u32 = 2 << 20;
 /// A window: large enough to keep plans few, small enough to run several at once.
