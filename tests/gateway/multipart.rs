@@ -230,3 +230,59 @@ async fn wrong_completions_change_nothing() {
         .unwrap();
     s3.delete_bucket().bucket(BUCKET).send().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_upload_takes_no_part_even_after_its_completion_was_repeated() {
+    let stand = Stand::start().await;
+    let s3 = stand.s3();
+    let upload = begin(&s3, "k").await;
+    let parts = vec![send_part(&s3, "k", &upload, 1, b"content".to_vec()).await];
+    let tag = complete(&s3, "k", &upload, parts.clone()).await.unwrap();
+    // A process that knows the upload only from its mark refuses as well.
+    let other = stand.another_gateway(&[]).await;
+    for s3 in [&s3, &other.s3()] {
+        assert_eq!(
+            complete(s3, "k", &upload, parts.clone()).await,
+            Ok(tag.clone())
+        );
+        let part = s3.upload_part().bucket(BUCKET).key("k").upload_id(&upload);
+        let part = part.part_number(2).body(ByteStream::from_static(b"late"));
+        let refused = part.send().await.unwrap_err();
+        assert_eq!(refused.raw_response().unwrap().status().as_u16(), 404);
+    }
+    assert_eq!(get(&s3, "k").await.unwrap(), b"content");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_parts_are_sent_once_and_joined_in_a_few_calls() {
+    const PARTS: i32 = 24;
+    let stand = Stand::start().await;
+    let s3 = stand.s3();
+    let part = random_bytes(3, 5 * MIB);
+    let upload = begin(&s3, "k").await;
+    let mut parts = vec![send_part(&s3, "k", &upload, 1, part.clone()).await];
+    stand.hub.calls().reset();
+    for number in 2..=PARTS {
+        parts.push(send_part(&s3, "k", &upload, number, part.clone()).await);
+    }
+    let sent = || {
+        let calls = stand.hub.calls();
+        let of = |route| calls.of(route).received_bytes;
+        of(Route::XorbPost) + of(Route::GrantPut) + of(Route::Shard)
+    };
+    // A manifest and a shard each.
+    let allowed = PARTS as u64 * (16 << 10);
+    assert!(sent() < allowed, "{} bytes", sent());
+    stand.hub.calls().reset();
+    complete(&s3, "k", &upload, parts).await.unwrap();
+    assert!(sent() < 64 << 10, "{} bytes", sent());
+    let calls = stand.hub.calls();
+    // The parts are removed behind the answer.
+    assert!(calls.count(Route::Batch) <= 4, "{:?}", calls.snapshot());
+    assert_eq!(
+        (calls.count(Route::PathsInfo), calls.count(Route::Tree)),
+        (1, 1)
+    );
+    let read = get(&s3, "k").await.unwrap();
+    assert!(read == part.repeat(PARTS as usize));
+}

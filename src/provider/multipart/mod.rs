@@ -76,7 +76,7 @@ pub(super) struct UploadCaches {
     /// With the content hash of the record's file: while the bucket still names it, there is nothing to read again.
     records: Arc<Records>,
     manifests: Manifests,
-    /// Uploads that this process completed or aborted, and whose record may still be there.
+    /// Uploads that this process completed or aborted, or has seen to be completed; their record may still be there.
     over: ExpiringMap<(BucketId, UploadId), ()>,
     turns: Turns<UploadId>,
     metrics: Metrics,
@@ -100,14 +100,14 @@ impl UploadCaches {
         }
     }
 
-    /// Notes that an upload was completed or aborted.
+    /// Notes that an upload was completed or aborted, by whomever.
     fn end(&self, bucket: &BucketId, upload_id: &UploadId) {
         let upload = (bucket.clone(), upload_id.clone());
         self.records.remove(&upload);
         self.over.insert(upload, ());
     }
 
-    /// Reports whether this process has completed or aborted an upload lately.
+    /// Reports whether this process has lately completed or aborted an upload, or seen that it was completed.
     fn is_over(&self, bucket: &BucketId, upload_id: &UploadId) -> bool {
         self.over
             .get(&(bucket.clone(), upload_id.clone()))
@@ -117,7 +117,7 @@ impl UploadCaches {
 
 /// What the bucket holds of an upload.
 struct State {
-    /// The upload can go on: its record's content hash, and the record.
+    /// The upload can go on, since it was not completed: its record's content hash, and the record.
     open: Option<(ContentHash, Arc<Record>)>,
     /// It was completed, with this object.
     completed: Option<UploadCompleted>,
@@ -241,6 +241,14 @@ impl HfProvider {
             }),
             None => None,
         };
+        if completed.is_some() {
+            // Its record, which was just read, must not let further parts in.
+            self.0.uploads.end(bucket, upload_id);
+            return Ok(State {
+                open: None,
+                completed,
+            });
+        }
         Ok(State {
             open: own_record(record).await?,
             completed,

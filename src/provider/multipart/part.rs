@@ -86,6 +86,9 @@ impl HfProvider {
         place: &PartPlace,
         key: &ObjectKey,
     ) -> Result<UploadChecksum, StorageError> {
+        if self.0.uploads.is_over(&place.bucket, &place.upload_id) {
+            return Err(no_such_upload(&place.upload_id));
+        }
         let remembered = (place.bucket.clone(), place.upload_id.clone());
         match self.0.uploads.records.get(&remembered) {
             Some((_, record)) if record.key == key.as_str() => Ok(record.checksum),
