@@ -17,6 +17,7 @@ mod ftp_client;
 mod ftp_cut;
 mod ftp_limits;
 mod ftp_session;
+mod ftp_suppaftp;
 mod ftp_tls;
 mod listings;
 mod metadata;

@@ -17,6 +17,8 @@ mod connect;
 mod facts;
 mod files;
 mod status;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::collections::VecDeque;
