@@ -97,12 +97,12 @@ def ftp(gateway, bucket, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def encrypted(start_gateway, tmp_path_factory):
+def encrypted(start_gateway, tmp_path_factory, tool):
     """A gateway with a certificate, which nobody has signed."""
     where = tmp_path_factory.mktemp("certificate")
     key, certificate = where / "key.pem", where / "certificate.pem"
     made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        [tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
         + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
         + ["-keyout", key, "-out", certificate],
         capture_output=True,

@@ -15,6 +15,7 @@ mod faults;
 mod frugal;
 mod ftp_client;
 mod ftp_cut;
+mod ftp_files;
 mod ftp_limits;
 mod ftp_session;
 mod ftp_suppaftp;
