@@ -8,8 +8,6 @@ use super::clock::now_secs;
 use super::knobs::Knobs;
 use super::route::RouteClass;
 
-const WINDOW_SECS: u64 = 300;
-
 #[derive(Debug, Default)]
 struct Window {
     /// Unix seconds.
@@ -30,6 +28,8 @@ pub(crate) struct Allowance {
     name: &'static str,
     quota: u64,
     pub(crate) remaining: u64,
+    /// Seconds from one window to the next.
+    window_secs: u64,
     /// Seconds until the next window.
     reset_secs: u64,
     pub(crate) is_exceeded: bool,
@@ -44,13 +44,14 @@ impl Budgets {
             RouteClass::Cas | RouteClass::Storage => return None,
         };
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(window.spend(name, quota, now_secs()))
+        let length_secs = knobs.budget_window.as_secs().max(1);
+        Some(window.spend(name, quota, length_secs, now_secs()))
     }
 }
 
 impl Window {
-    fn spend(&mut self, name: &'static str, quota: u64, now: u64) -> Allowance {
-        if now >= self.start + WINDOW_SECS {
+    fn spend(&mut self, name: &'static str, quota: u64, window_secs: u64, now: u64) -> Allowance {
+        if now >= self.start + window_secs {
             self.start = now;
             self.used = 0;
         }
@@ -62,7 +63,8 @@ impl Window {
             name,
             quota,
             remaining: quota.saturating_sub(self.used),
-            reset_secs: self.start + WINDOW_SECS - now,
+            window_secs,
+            reset_secs: self.start + window_secs - now,
             is_exceeded,
         }
     }
@@ -84,11 +86,12 @@ impl Allowance {
             name,
             quota,
             remaining,
+            window_secs,
             reset_secs,
             ..
         } = self;
         let limit = format!("\"{name}\";r={remaining};t={reset_secs}");
-        let policy = format!("\"fixed window\";\"{name}\";q={quota};w={WINDOW_SECS}");
+        let policy = format!("\"fixed window\";\"{name}\";q={quota};w={window_secs}");
         for (header, value) in [("ratelimit", limit), ("ratelimit-policy", policy)] {
             let value = HeaderValue::from_str(&value).expect("names and numbers are printable");
             headers.insert(header, value);
@@ -103,18 +106,18 @@ mod tests {
     #[test]
     fn a_spent_window_refuses_until_the_next_one() {
         let mut window = Window::default();
-        assert!(!window.spend("api", 1, 1000).is_exceeded);
-        let refused = window.spend("api", 1, 1100);
+        assert!(!window.spend("api", 1, 300, 1000).is_exceeded);
+        let refused = window.spend("api", 1, 300, 1100);
         assert!(refused.is_exceeded);
         assert_eq!((refused.remaining, refused.reset_secs), (0, 200));
-        assert!(!window.spend("api", 1, 1300).is_exceeded);
+        assert!(!window.spend("api", 1, 300, 1300).is_exceeded);
     }
 
     #[test]
     fn headers_have_the_form_of_the_hub() {
         let mut headers = HeaderMap::new();
         Window::default()
-            .spend("api", 500, 7000)
+            .spend("api", 500, 300, 7000)
             .write_to(&mut headers);
         assert_eq!(headers["ratelimit"], "\"api\";r=499;t=300");
         assert_eq!(

@@ -37,9 +37,12 @@ pub struct Knobs {
     /// Life of a signed address. Default 1 h.
     #[serde(with = "millis")]
     pub url_life: Duration,
-    /// API calls allowed in five minutes. Default 1,000,000.
+    /// Length of the windows that calls are counted in; whole seconds. Default 5 min.
+    #[serde(with = "millis")]
+    pub budget_window: Duration,
+    /// API calls allowed in a window. Default 1,000,000.
     pub api_quota: u64,
-    /// Resolver calls allowed in five minutes. Default 5,000,000.
+    /// Resolver calls allowed in a window. Default 5,000,000.
     pub resolver_quota: u64,
 }
 
@@ -57,6 +60,7 @@ impl Default for Knobs {
             refuses_short_chunks: true,
             token_life: Duration::from_secs(3600),
             url_life: Duration::from_secs(3600),
+            budget_window: Duration::from_secs(300),
             api_quota: 1_000_000,
             resolver_quota: 5_000_000,
         }

@@ -20,6 +20,7 @@ mod ftp_limits;
 mod ftp_session;
 mod ftp_suppaftp;
 mod ftp_tls;
+mod governor;
 mod listings;
 mod metadata;
 mod multipart;

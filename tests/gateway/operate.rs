@@ -2,7 +2,7 @@
 
 use crate::stand::{Stand, get, put};
 
-async fn text(url: String) -> (u16, String) {
+pub(crate) async fn text(url: String) -> (u16, String) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let answer = reqwest::get(url).await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())

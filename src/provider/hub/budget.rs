@@ -1,5 +1,6 @@
 //! The Hub's budget: calls per user in fixed windows. It is the scarcest thing hugbucket has.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -7,16 +8,23 @@ use tokio::time::Instant;
 
 use crate::cache::ExpiringMap;
 use crate::provider::http::{RateLimit, asked_pause};
+use crate::provider::hub::pace::Pace;
 use crate::storage::{SecretId, StorageError};
 use crate::telemetry::Metrics;
 
 /// Tokens whose windows are remembered.
 const MAX_TOKENS: usize = 1024;
 
-/// Shows what is left, and stops calls that could only be refused.
+/// How long a call may be held back so that the rest of its window lasts. Then its client is told to come again: a socket
+/// that is held helps nobody.
+const PACING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Shows what is left, spreads the last of it, and stops calls that could only be refused.
 ///
 /// # Behaviour
 /// - Every answer's budget becomes two gauges.
+/// - Once three quarters of a token's window are spent, its further calls leave at the pace at which the rest lasts. One that
+///   would wait for more than 5 s fails at once with [`StorageError::RateLimited`].
 /// - Once a token's window is used up, its further calls wait for the next window, or, if that is further away than the
 ///   longest pause, fail at once with [`StorageError::RateLimited`]. Other tokens are not concerned.
 /// - Work that can wait is told to wait once less than half of a token's window is left.
@@ -26,6 +34,8 @@ pub(super) struct Budget {
     max_pause: Duration,
     /// When each exhausted token's next window begins; the entry ends with the wait.
     used_up: ExpiringMap<SecretId, Instant>,
+    /// The windows of tokens; an entry ends with its window.
+    paces: ExpiringMap<SecretId, Arc<Mutex<Pace>>>,
     /// Tokens of whose window less than half is left; the entry ends with the window.
     scarce: ExpiringMap<SecretId, ()>,
 }
@@ -36,22 +46,40 @@ impl Budget {
             metrics,
             max_pause,
             used_up: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
+            paces: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
             scarce: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
         }
     }
 
     /// Returns once a call with this token makes sense.
     pub(super) async fn admit(&self, token: SecretId) -> Result<(), StorageError> {
-        let Some(next_window) = self.used_up.get(&token) else {
-            return Ok(());
-        };
-        let pause = next_window.saturating_duration_since(Instant::now());
-        if pause > self.max_pause {
-            return Err(StorageError::RateLimited { after: pause });
+        let pause = self
+            .pause(token)
+            .map_err(|after| StorageError::RateLimited { after })?;
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+            self.metrics.upstream_ratelimited(pause);
         }
-        tokio::time::sleep(pause).await;
-        self.metrics.upstream_ratelimited(pause);
         Ok(())
+    }
+
+    /// Returns how long a call has to wait.
+    ///
+    /// Errors: how long it would have to, if that is too long.
+    fn pause(&self, token: SecretId) -> Result<Duration, Duration> {
+        let now = Instant::now();
+        if let Some(next_window) = self.used_up.get(&token) {
+            let pause = next_window.saturating_duration_since(now);
+            return if pause > self.max_pause {
+                Err(pause)
+            } else {
+                Ok(pause)
+            };
+        }
+        match self.paces.get(&token) {
+            Some(pace) => lock(&pace).take(now, PACING_PATIENCE.min(self.max_pause)),
+            None => Ok(Duration::ZERO),
+        }
     }
 
     /// Reports whether work that can wait may be done now.
@@ -66,6 +94,7 @@ impl Budget {
             let limit = budget.limit.and_then(|limit| i64::try_from(limit).ok());
             let remaining = i64::try_from(budget.remaining).unwrap_or(i64::MAX);
             self.metrics.hub_budget(remaining, limit);
+            self.learn(token, budget);
             if budget
                 .limit
                 .is_some_and(|limit| budget.remaining < limit / 2)
@@ -85,6 +114,23 @@ impl Budget {
                 .insert_for(token, Instant::now() + pause, pause);
         }
     }
+}
+
+impl Budget {
+    fn learn(&self, token: SecretId, told: RateLimit) {
+        let now = Instant::now();
+        match self.paces.get(&token) {
+            Some(pace) => lock(&pace).learn(told, now),
+            None => {
+                let pace = Arc::new(Mutex::new(Pace::new(told, now)));
+                self.paces.insert_for(token, pace, told.resets_in);
+            }
+        }
+    }
+}
+
+fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -118,6 +164,37 @@ mod tests {
         let begun = Instant::now();
         assert!(budget.admit(a).await.is_ok());
         assert_eq!(begun.elapsed().as_secs(), 18);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_quarter_of_a_window_is_spread_and_counted() {
+        let metrics = Metrics::new();
+        let budget = Budget::new(metrics.clone(), Duration::from_secs(20));
+        let (a, b) = ids();
+        let policy = "\"fixed window\";\"api\";q=1000;w=300";
+        let headers = [
+            ("ratelimit", "\"api\";r=100;t=200"),
+            ("ratelimit-policy", policy),
+        ];
+        budget.observe(a, &answer(200, &headers));
+        let begun = Instant::now();
+        for second in [0, 2, 4] {
+            budget.admit(a).await.unwrap();
+            assert_eq!(begun.elapsed().as_secs(), second);
+        }
+        assert!(
+            metrics
+                .render()
+                .contains("hugbucket_upstream_ratelimited_seconds_total 4")
+        );
+        let waiting: Vec<_> = (0..4).map(|_| budget.pause(a)).collect();
+        assert!(waiting[1].is_ok() && waiting[3].is_err(), "{waiting:?}");
+        budget.admit(b).await.unwrap();
+        assert_eq!(
+            begun.elapsed().as_secs(),
+            4,
+            "another token has its own window"
+        );
     }
 
     #[tokio::test(start_paused = true)]

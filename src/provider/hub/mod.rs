@@ -15,6 +15,7 @@ mod clock;
 mod error;
 mod gather;
 mod lookup;
+mod pace;
 pub mod record;
 pub mod token;
 pub mod tree;
