@@ -75,7 +75,7 @@ impl Announcement<'_> {
             }) => secret.expose(),
             _ => "<its password>",
         };
-        let (curl_tls, lftp_tls) = match &self.config.tls {
+        let (curl_tls, lftp_tls) = match &self.config.ftp.tls {
             Some(_) => ("--ssl-reqd --insecure ", "set ssl:verify-certificate no; "),
             None => ("", ""),
         };

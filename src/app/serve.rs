@@ -13,7 +13,7 @@ use crate::app::assemble::{Assembled, assemble, ftp_config};
 use crate::app::listen::{self, Addresses};
 use crate::app::upstream::Upstream;
 use crate::app::{Failure, identity};
-use crate::config::Config;
+use crate::config::{Config, TlsFiles};
 use crate::ftp::{Ftp, FtpTls, Opening};
 use crate::layers::Scope;
 use crate::s3::{self, ServerLimits};
@@ -21,6 +21,10 @@ use crate::shutdown::{self, Drained, Shutdown};
 use crate::storage::Namespace;
 use crate::telemetry::{Admin, LogFormat, Metrics, Readiness, admin};
 use crate::tls::{self, Certificate, PemFiles};
+
+/// What names the files of certificates.
+const CERTIFICATE_VARIABLES: &str =
+    "HUGBUCKET_TLS_CERT_FILE, HUGBUCKET_TLS_KEY_FILE, and the same for FTP";
 
 /// Serves until a signal comes, then drains.
 ///
@@ -34,7 +38,8 @@ pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let certificate = certificate(&config).await?;
+    let certificate = load(config.tls.as_ref()).await?;
+    let ftp_certificate = ftp_certificate(&config, certificate.as_ref()).await?;
     let listeners = listen::bind(&config.listeners).await?;
     let addresses = listeners.addresses();
     let upstream = Upstream::open(&config).await?;
@@ -54,8 +59,13 @@ pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
         serve_s3(listener, certificate, &gateway, &config, &shutdown);
     }
     if listeners.ftp.is_some() || listeners.ftps.is_some() {
-        let certificate = certificate.as_ref();
-        let ftp = ftp(certificate, &gateway, &config, &metrics, &shutdown);
+        let ftp = ftp(
+            ftp_certificate.as_ref(),
+            &gateway,
+            &config,
+            &metrics,
+            &shutdown,
+        );
         for (listener, opening) in [
             (listeners.ftp, Opening::Plain),
             (listeners.ftps, Opening::Tls),
@@ -86,11 +96,11 @@ fn termination() -> Result<impl Future<Output = ()>, Failure> {
         .map_err(|error| Failure::Runtime(format!("cannot watch signals: {error}")))
 }
 
-/// Reads the certificate, if there is to be one, and has it renewed from then on.
+/// Reads a certificate, if there is to be one, and has it renewed from then on.
 ///
 /// Errors: a file is missing or not what it should be; SIGHUP cannot be watched.
-async fn certificate(config: &Config) -> Result<Option<Certificate>, Failure> {
-    let Some(files) = &config.tls else {
+async fn load(files: Option<&TlsFiles>) -> Result<Option<Certificate>, Failure> {
+    let Some(files) = files else {
         return Ok(None);
     };
     let files = PemFiles {
@@ -98,15 +108,24 @@ async fn certificate(config: &Config) -> Result<Option<Certificate>, Failure> {
         key: files.key.clone(),
     };
     let certificate = Certificate::load(files).await;
-    let certificate = certificate.map_err(|error| {
-        Failure::configuration(format!(
-            "{error} (HUGBUCKET_TLS_CERT_FILE, HUGBUCKET_TLS_KEY_FILE)"
-        ))
-    })?;
+    let certificate = certificate
+        .map_err(|error| Failure::configuration(format!("{error} ({CERTIFICATE_VARIABLES})")))?;
     let hangups = signal(SignalKind::hangup())
         .map_err(|error| Failure::Runtime(format!("cannot watch signals: {error}")))?;
     tokio::spawn(tls::keep_fresh(certificate.clone(), hangups));
     Ok(Some(certificate))
+}
+
+/// Returns the certificate of the FTP listeners: their own, or that of the S3 listener.
+async fn ftp_certificate(
+    config: &Config,
+    of_s3: Option<&Certificate>,
+) -> Result<Option<Certificate>, Failure> {
+    if config.ftp.tls == config.tls {
+        return Ok(of_s3.cloned());
+    }
+    let is_served = config.listeners.ftp.is_some() || config.listeners.ftps.is_some();
+    load(config.ftp.tls.as_ref().filter(|_| is_served)).await
 }
 
 /// Serves the admin listener to the very end of the process: whoever watches the drain asks it.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::config::credential::FtpUser;
 use crate::config::error::ConfigError;
 use crate::config::parse::{self, PortRange};
-use crate::config::settings::Listeners;
+use crate::config::resolve;
+use crate::config::settings::{Listeners, TlsFiles};
 use crate::config::source::Values;
 
 /// The FTP protocol.
@@ -20,6 +21,8 @@ pub struct FtpSettings {
     pub passive_host: Option<Ipv4Addr>,
     /// `HUGBUCKET_FTP_ACTIVE`, false: the server may connect to clients.
     pub allows_active: bool,
+    /// `HUGBUCKET_FTP_TLS_CERT_FILE` and `HUGBUCKET_FTP_TLS_KEY_FILE`: the certificate; without one of its own, that of S3.
+    pub tls: Option<TlsFiles>,
     /// `HUGBUCKET_FTP_PLAINTEXT`, `loopback`: who may go without TLS.
     pub plaintext: PlaintextFtp,
     /// `HUGBUCKET_FTP_PROXY_PROTOCOL`, false: connections of trusted proxies begin with a PROXY header.
@@ -45,10 +48,15 @@ pub enum PlaintextFtp {
     Never,
 }
 
-/// Returns the settings.
+/// Returns the settings; `of_s3` is the certificate of the S3 listener.
 ///
 /// Errors: one of them cannot be read.
-pub(super) fn settings(values: &Values, users: Vec<FtpUser>) -> Result<FtpSettings, ConfigError> {
+pub(super) fn settings(
+    values: &Values,
+    users: Vec<FtpUser>,
+    of_s3: Option<TlsFiles>,
+) -> Result<FtpSettings, ConfigError> {
+    let (certificate, key) = ("HUGBUCKET_FTP_TLS_CERT_FILE", "HUGBUCKET_FTP_TLS_KEY_FILE");
     let passive_host = |text: &str| match text {
         "" => Ok(None),
         text => text
@@ -67,6 +75,7 @@ pub(super) fn settings(values: &Values, users: Vec<FtpUser>) -> Result<FtpSettin
         passive_ports: values.parse("HUGBUCKET_FTP_PASSIVE_PORTS", parse::port_range)?,
         passive_host: values.parse("HUGBUCKET_FTP_PASSIVE_HOST", passive_host)?,
         allows_active: values.parse("HUGBUCKET_FTP_ACTIVE", parse::switch)?,
+        tls: resolve::tls(values, certificate, key)?.or(of_s3),
         plaintext: values.parse("HUGBUCKET_FTP_PLAINTEXT", plaintext)?,
         expects_proxy_header: values.parse("HUGBUCKET_FTP_PROXY_PROTOCOL", parse::switch)?,
         max_sessions: values.parse("HUGBUCKET_FTP_MAX_SESSIONS", parse::positive)?,
@@ -80,13 +89,10 @@ pub(super) fn settings(values: &Values, users: Vec<FtpUser>) -> Result<FtpSettin
 /// Checks the listeners against the certificate.
 ///
 /// Errors: encryption is asked for, and there is nothing to encrypt with.
-pub(super) fn check(
-    settings: &FtpSettings,
-    listeners: &Listeners,
-    has_certificate: bool,
-) -> Result<(), ConfigError> {
-    let needs = "needs a certificate: set HUGBUCKET_TLS_CERT_FILE and HUGBUCKET_TLS_KEY_FILE";
-    if has_certificate {
+pub(super) fn check(settings: &FtpSettings, listeners: &Listeners) -> Result<(), ConfigError> {
+    let needs =
+        "needs a certificate: set HUGBUCKET_FTP_TLS_CERT_FILE and HUGBUCKET_FTP_TLS_KEY_FILE";
+    if settings.tls.is_some() {
         return Ok(());
     }
     if listeners.ftps.is_some() {
@@ -100,17 +106,13 @@ pub(super) fn check(
 }
 
 /// Returns what the start should say: that clients on other machines cannot log in, for example.
-pub(super) fn warning(
-    settings: &FtpSettings,
-    listeners: &Listeners,
-    has_certificate: bool,
-) -> Option<String> {
+pub(super) fn warning(settings: &FtpSettings, listeners: &Listeners) -> Option<String> {
     let is_reachable = listeners
         .ftp
         .is_some_and(|address| !address.ip().is_loopback());
     match settings.plaintext {
-        PlaintextFtp::Loopback if is_reachable && !has_certificate => Some(
-            "FTP serves clients on this machine only: set HUGBUCKET_TLS_CERT_FILE and HUGBUCKET_TLS_KEY_FILE for others, \
+        PlaintextFtp::Loopback if is_reachable && settings.tls.is_none() => Some(
+            "FTP serves clients on this machine only: set HUGBUCKET_FTP_TLS_CERT_FILE and _KEY_FILE for others, \
              or HUGBUCKET_FTP_PLAINTEXT=always to let passwords and data cross the network in the clear"
                 .to_owned(),
         ),

@@ -23,6 +23,7 @@ impl Config {
     pub fn resolve(values: &Values) -> Result<Self, ConfigError> {
         let hub = hub(values)?;
         let users = credential::ftp_users(values)?;
+        let tls = tls(values, "HUGBUCKET_TLS_CERT_FILE", "HUGBUCKET_TLS_KEY_FILE")?;
         let mut config = Self {
             namespace: values.parse("HUGBUCKET_NAMESPACE", |text| {
                 optional(text).map(parse::namespace).transpose()
@@ -32,9 +33,9 @@ impl Config {
                 names.iter().map(|name| parse::namespace(name)).collect()
             })?,
             listeners: listeners(values, users.is_empty())?,
-            tls: tls(values)?,
             s3: s3(values)?,
-            ftp: ftp::settings(values, users)?,
+            ftp: ftp::settings(values, users, tls.clone())?,
+            tls,
             caches: caches(values)?,
             budgets: Budgets {
                 ingest_max_bytes: values.parse("HUGBUCKET_INGEST_MAX_BYTES", |text| {
@@ -55,9 +56,8 @@ impl Config {
             hub,
         };
         config.check_credentials()?;
-        let has_certificate = config.tls.is_some();
-        ftp::check(&config.ftp, &config.listeners, has_certificate)?;
-        let warning = ftp::warning(&config.ftp, &config.listeners, has_certificate);
+        ftp::check(&config.ftp, &config.listeners)?;
+        let warning = ftp::warning(&config.ftp, &config.listeners);
         config.warnings.extend(warning);
         Ok(config)
     }
@@ -125,9 +125,12 @@ fn listeners(values: &Values, has_no_ftp_user: bool) -> Result<Listeners, Config
     })
 }
 
-/// Half a certificate would silently leave a listener without TLS.
-fn tls(values: &Values) -> Result<Option<TlsFiles>, ConfigError> {
-    let (certificate, key) = ("HUGBUCKET_TLS_CERT_FILE", "HUGBUCKET_TLS_KEY_FILE");
+/// Returns a certificate by the variables of its two files. Half of one would silently leave a listener without TLS.
+pub(super) fn tls(
+    values: &Values,
+    certificate: &'static str,
+    key: &'static str,
+) -> Result<Option<TlsFiles>, ConfigError> {
     let file = |variable| values.parse(variable, |text| Ok(path(text)));
     let half = |given: &str, missing: &str| {
         let origin = &values.get(given).origin;
@@ -383,6 +386,20 @@ mod tests {
             &[("HUGBUCKET_TLS_CERT_FILE", "/run/tls.crt")],
             |c| format!("{:?}", c.tls.as_ref().map(|tls| &tls.key)),
             "Some(\"/run/tls.key\")",
+        ),
+        (
+            "HUGBUCKET_FTP_TLS_CERT_FILE",
+            "/run/ftp.crt",
+            &[("HUGBUCKET_FTP_TLS_KEY_FILE", "/run/ftp.key")],
+            |c| format!("{:?}", c.ftp.tls.as_ref().map(|tls| &tls.certificate)),
+            "Some(\"/run/ftp.crt\")",
+        ),
+        (
+            "HUGBUCKET_FTP_TLS_KEY_FILE",
+            "/run/ftp.key",
+            &[("HUGBUCKET_FTP_TLS_CERT_FILE", "/run/ftp.crt")],
+            |c| format!("{:?}", c.ftp.tls.as_ref().map(|tls| &tls.key)),
+            "Some(\"/run/ftp.key\")",
         ),
         (
             "HUGBUCKET_S3_DOMAIN",
@@ -732,6 +749,29 @@ mod tests {
             "{refused}"
         );
         assert_eq!(resolve(&[]).unwrap().tls, None);
+        let refused = refusal(&[("HUGBUCKET_FTP_TLS_KEY_FILE", "/run/ftp.key")]);
+        assert!(
+            refused.contains("HUGBUCKET_FTP_TLS_CERT_FILE is not"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn ftp_has_the_certificate_of_s3_unless_it_has_its_own() {
+        let of_both = [
+            ("HUGBUCKET_TLS_CERT_FILE", "/run/tls.crt"),
+            ("HUGBUCKET_TLS_KEY_FILE", "/run/tls.key"),
+        ];
+        let own = [
+            ("HUGBUCKET_FTP_TLS_CERT_FILE", "/run/ftp.crt"),
+            ("HUGBUCKET_FTP_TLS_KEY_FILE", "/run/ftp.key"),
+        ];
+        let shared = resolve(&of_both).unwrap();
+        assert_eq!(shared.ftp.tls, shared.tls);
+        let alone = resolve(&own).unwrap();
+        assert!(alone.tls.is_none() && alone.ftp.tls.is_some());
+        let two = resolve(&[of_both, own].concat()).unwrap();
+        assert_ne!(two.ftp.tls, two.tls);
     }
 
     #[test]

@@ -182,6 +182,16 @@ pub static SETTINGS: &[Setting] = &[
         "PEM file with the certificate's private key",
     ),
     Setting::new(
+        "HUGBUCKET_FTP_TLS_CERT_FILE",
+        "",
+        "PEM file with the certificate chain of the FTP listeners, where it is another one, or S3 goes without",
+    ),
+    Setting::new(
+        "HUGBUCKET_FTP_TLS_KEY_FILE",
+        "",
+        "PEM file with that certificate's private key",
+    ),
+    Setting::new(
         "HUGBUCKET_S3_DOMAIN",
         "",
         "comma list of domains below which `<bucket>.<domain>` names a bucket",

@@ -141,7 +141,7 @@ async fn a_client_that_leaves_stores_nothing_whichever_connection_it_closes_firs
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_stands_still_is_cut_and_stores_nothing() {
-    let stand = stand(&[("HUGBUCKET_IDLE_TIMEOUT", "300ms")]).await;
+    let stand = stand(&[("HUGBUCKET_IDLE_TIMEOUT", "1 s")]).await;
     let mut ftp = Ftp::login(&stand.gateway).await;
     let data = half(&mut ftp).await;
     assert_eq!(ftp.reply().await.code, 426);

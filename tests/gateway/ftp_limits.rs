@@ -66,7 +66,7 @@ async fn an_address_has_a_limit_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_silent_is_sent_away() {
-    let stand = ftp_stand(&[("HUGBUCKET_FTP_IDLE_TIMEOUT", "200 ms")]).await;
+    let stand = ftp_stand(&[("HUGBUCKET_FTP_IDLE_TIMEOUT", "1 s")]).await;
     let mut ftp = Ftp::login(&stand.gateway).await;
     assert_eq!(ftp.reply().await.code, 421);
     assert_eq!(ftp.next_reply().await, None);

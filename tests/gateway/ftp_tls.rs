@@ -44,8 +44,8 @@ impl Files {
     /// Returns the settings of a gateway that uses them.
     pub(crate) fn settings(&self) -> [(&'static str, String); 2] {
         [
-            ("HUGBUCKET_TLS_CERT_FILE", "tls.crt"),
-            ("HUGBUCKET_TLS_KEY_FILE", "tls.key"),
+            ("HUGBUCKET_FTP_TLS_CERT_FILE", "tls.crt"),
+            ("HUGBUCKET_FTP_TLS_KEY_FILE", "tls.key"),
         ]
         .map(|(variable, name)| (variable, self.path(name).to_str().unwrap().to_owned()))
     }
