@@ -14,8 +14,8 @@ use crate::provider::commit::Change;
 use crate::provider::sidecar;
 use crate::provider::write::Stamp;
 use crate::storage::{
-    AppendObject, BucketId, ByteStream, ContentHash, EtagMatch, Guards, ObjectAppended, ObjectInfo,
-    ResolvedRange, StorageError, Tenant, WriteConditions,
+    AppendObject, BucketId, ByteStream, ContentHash, EtagMatch, Guards, KeptPart, ObjectAppended,
+    ObjectInfo, ResolvedRange, StorageError, Tenant, WriteConditions,
 };
 
 /// What stays is read and uploaded together with the new bytes if it is shorter than this: a reference would not save more
@@ -36,16 +36,16 @@ impl HfProvider {
         let bucket = tenant.bucket(&operation.bucket);
         let access = self.access(tenant, &bucket);
         access.get(Scope::Write).await?;
-        let (key, base) = (operation.key, operation.base);
+        let key = operation.key;
         let present = self.resolve(tenant, &bucket, &key).await?;
-        let kept = Kept::of(&present, base, operation.kept_bytes)?;
+        let kept = Kept::of(&present, operation.kept)?;
         let content = self
             .continued(&access, &bucket, kept, operation.payload.body)
             .await?;
 
         let stamp = Stamp::new(sidecar::without_mtime(present.metadata.clone()));
         let conditions = WriteConditions {
-            if_match: Some(EtagMatch::Tags(vec![base.etag()])),
+            if_match: Some(EtagMatch::Tags(vec![present.etag()])),
             ..WriteConditions::default()
         };
         let (provider, token) = (self.clone(), tenant.hub_token.clone());
@@ -63,7 +63,11 @@ impl HfProvider {
             cas.register(&access, &bucket, staged).await?;
             let change = Change::of_object(&key, conditions, lines);
             provider.0.committer.commit(&token, &bucket, change).await?;
-            Ok(ObjectAppended { size, hash })
+            Ok(ObjectAppended {
+                size,
+                kept_bytes: kept.len_bytes,
+                hash,
+            })
         })
         .await
     }
@@ -126,20 +130,21 @@ struct Kept {
 impl Kept {
     /// Errors: [`StorageError::PreconditionFailed`] unless the object has the content to go on with;
     /// [`StorageError::InvalidRange`] if that is shorter than what is to stay.
-    fn of(present: &ObjectInfo, base: ContentHash, len_bytes: u64) -> Result<Self, StorageError> {
-        if present.hash != base {
-            return Err(StorageError::PreconditionFailed {
-                condition: "If-Match",
-            });
-        }
-        if len_bytes > present.size {
-            let size = present.size;
-            return Err(StorageError::InvalidRange { size });
-        }
-        let file = FileRef {
-            hash: present.hash,
-            size: present.size,
+    fn of(present: &ObjectInfo, part: KeptPart) -> Result<Self, StorageError> {
+        let ObjectInfo { hash, size, .. } = *present;
+        let len_bytes = match part {
+            KeptPart::All => size,
+            KeptPart::First { base, .. } if base != hash => {
+                return Err(StorageError::PreconditionFailed {
+                    condition: "If-Match",
+                });
+            }
+            KeptPart::First { len_bytes, .. } if len_bytes > size => {
+                return Err(StorageError::InvalidRange { size });
+            }
+            KeptPart::First { len_bytes, .. } => len_bytes,
         };
+        let file = FileRef { hash, size };
         Ok(Self { file, len_bytes })
     }
 
@@ -235,7 +240,9 @@ mod tests {
     }
 
     fn kept(size: u64, base: char, len_bytes: u64) -> Result<Kept, &'static str> {
-        Kept::of(&present(size), hash(base), len_bytes).map_err(|error| error.outcome())
+        let base = hash(base);
+        let part = KeptPart::First { len_bytes, base };
+        Kept::of(&present(size), part).map_err(|error| error.outcome())
     }
 
     #[test]
@@ -245,6 +252,7 @@ mod tests {
         assert!(kept(10, 'a', 10).unwrap().is_all());
         assert!(!kept(10, 'a', 9).unwrap().is_all());
         assert!(kept(0, 'a', 0).unwrap().is_all());
+        assert!(Kept::of(&present(10), KeptPart::All).unwrap().is_all());
     }
 
     #[test]

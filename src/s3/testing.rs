@@ -278,6 +278,7 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
         }),
         O::AppendObject(_) => AnyOutput::AppendObject(ObjectAppended {
             size: 10,
+            kept_bytes: 0,
             hash: hash(),
         }),
         O::CopyObject(_) => AnyOutput::CopyObject(ObjectCopied {

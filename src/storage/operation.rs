@@ -484,20 +484,32 @@ pub struct ObjectWritten {
 /// Goes on with an object: its first bytes stay, by reference, and the payload takes the place of the rest. The object is
 /// replaced as a whole or not at all; it keeps its headers and gets a new modification time.
 ///
-/// Errors: `NoSuchBucket`, `NoSuchKey`; `PreconditionFailed` if the object has another content than `base`, at the beginning
-/// or at the commit; `InvalidRange` if it has fewer bytes than are to stay.
+/// Errors: `NoSuchBucket`, `NoSuchKey`; `PreconditionFailed` if the object has another content than the one to go on with, at
+/// the beginning or at the commit; `InvalidRange` if it has fewer bytes than are to stay.
 #[derive(Debug)]
 pub struct AppendObject {
     /// The bucket.
     pub bucket: BucketName,
     /// The key.
     pub key: ObjectKey,
-    /// Xet hash of the content to go on with.
-    pub base: ContentHash,
-    /// How many bytes of it stay: from zero up to all of them.
-    pub kept_bytes: u64,
+    /// What stays.
+    pub kept: KeptPart,
     /// The bytes that follow, and what the client vouches for.
     pub payload: Payload,
+}
+
+/// What stays of an object that is gone on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptPart {
+    /// All of the content that is there at the beginning.
+    All,
+    /// The first bytes of a content that the client knows.
+    First {
+        /// How many bytes: from zero up to all of them.
+        len_bytes: u64,
+        /// Xet hash of the content.
+        base: ContentHash,
+    },
 }
 
 /// The object as it is stored now.
@@ -505,6 +517,8 @@ pub struct AppendObject {
 pub struct ObjectAppended {
     /// Size in bytes, with what stayed.
     pub size: u64,
+    /// How many bytes of it stayed.
+    pub kept_bytes: u64,
     /// Xet hash of the content.
     pub hash: ContentHash,
 }

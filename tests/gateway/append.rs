@@ -8,8 +8,8 @@ use hugbucket::provider::HfProvider;
 use hugbucket::provider::multipart::SweepConfig;
 use hugbucket::storage::{
     AnyOperation, AnyOutput, AppendObject, BucketName, ByteStream, ContentHash, CopyObject, Guards,
-    HeadObject, ObjectAppended, ObjectKey, Payload, Protocol, ReadConditions, RequestContext,
-    StorageError, StorageRequest, Tenant, WriteConditions,
+    HeadObject, KeptPart, ObjectAppended, ObjectKey, Payload, Protocol, ReadConditions,
+    RequestContext, StorageError, StorageRequest, Tenant, WriteConditions,
 };
 use tower::Service;
 
@@ -63,8 +63,10 @@ impl Bench {
         let append = AppendObject {
             bucket: bucket(),
             key: ObjectKey::new("k").unwrap(),
-            base,
-            kept_bytes: kept_bytes as u64,
+            kept: KeptPart::First {
+                len_bytes: kept_bytes as u64,
+                base,
+            },
             payload: Payload::unchecked(body),
         };
         match self.call(append).await? {

@@ -87,6 +87,29 @@ async fn an_append_uploads_hardly_more_than_its_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_append_goes_behind_what_another_gateway_has_written() {
+    let stand = ftp_stand(&[]).await;
+    let other = ftp_gateway(&stand, &[]).await;
+    let (mut here, mut there) = (Ftp::login(&stand.gateway).await, Ftp::login(&other).await);
+    for round in 0..4 {
+        let ftp = if round % 2 == 0 {
+            &mut here
+        } else {
+            &mut there
+        };
+        let mut data = ftp.begin("APPE /data/log").await;
+        data.write_all(format!("{round} ").as_bytes())
+            .await
+            .unwrap();
+        data.shutdown().await.unwrap();
+        assert_eq!(ftp.reply().await.code, 226);
+        // Each remembers for a while what it has seen.
+        assert_eq!(ftp.command("SIZE /data/log").await.code, 213);
+    }
+    assert_eq!(get(&other.s3(), "log").await.unwrap(), b"0 1 2 3 ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_renamed_in_few_calls_and_without_its_bytes() {
     const FILES: usize = 400;
     let stand = ftp_stand(&[]).await;

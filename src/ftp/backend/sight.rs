@@ -1,11 +1,11 @@
 //! What a session last saw of a file: a later command may rely on it.
 //!
-//! FTP says in two commands what should be one: where a transfer goes on (SIZE, then REST), and what an APPE appends to.
-//! Between them the file may change. So the backend remembers the content that the first command saw, and the second one
-//! goes on with that content or not at all.
+//! FTP says in two commands where a transfer goes on (SIZE, then REST). Between them the file may change. So the backend
+//! remembers the content that the first command saw, and the second one goes on with that content or not at all.
 //!
 //! The engine carries an APPE out as a look and an upload behind what it saw, or of a whole file if it saw none. Both happen in
-//! one task, as of no other command, and that tells an APPE from a STOR, which replaces whatever is there.
+//! one task, as of no other command, and that tells an APPE from a STOR: the one goes behind whatever is there, the other
+//! replaces it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -15,9 +15,9 @@ use tower::util::BoxCloneSyncService;
 
 use crate::storage::{
     AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketFound, BucketInfo, BucketList,
-    BucketName, ByteStream, ContentHash, Credentials, Gateway, ListEntry, ListObjects, ListStart,
-    ObjectAppended, ObjectCopied, ObjectData, ObjectDeleted, ObjectFound, ObjectInfo, ObjectKey,
-    ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten, ObjectsDeleted, Standing,
+    BucketName, ByteStream, ContentHash, Credentials, Gateway, KeptPart, ListEntry, ListObjects,
+    ListStart, ObjectAppended, ObjectCopied, ObjectData, ObjectDeleted, ObjectFound, ObjectInfo,
+    ObjectKey, ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten, ObjectsDeleted, Standing,
     StorageError, StorageRequest, Visibility, WriteConditions,
 };
 
@@ -151,16 +151,24 @@ impl Memory {
             AnyOperation::AppendObject(mut append) => {
                 let new = read(&mut append.payload.body).await?;
                 let old = self.find(&append.bucket, &append.key)?.bytes;
-                if hash(&old) != append.base {
-                    let condition = "If-Match";
-                    return Err(StorageError::PreconditionFailed { condition });
-                }
-                let kept = usize::try_from(append.kept_bytes).unwrap();
+                let kept = match append.kept {
+                    KeptPart::First { base, .. } if base != hash(&old) => {
+                        let condition = "If-Match";
+                        return Err(StorageError::PreconditionFailed { condition });
+                    }
+                    KeptPart::First { len_bytes, .. } => usize::try_from(len_bytes).unwrap(),
+                    KeptPart::All => old.len(),
+                };
+                let kept_bytes = kept as u64;
                 let bytes = [&old[..kept], &new].concat().into();
                 let none = WriteConditions::default();
                 match self.write(&append.bucket, &append.key, &none, bytes)? {
                     AnyOutput::PutObject(ObjectWritten { size, hash }) => {
-                        Ok(AnyOutput::AppendObject(ObjectAppended { size, hash }))
+                        Ok(AnyOutput::AppendObject(ObjectAppended {
+                            size,
+                            kept_bytes,
+                            hash,
+                        }))
                     }
                     other => Ok(other),
                 }

@@ -376,17 +376,27 @@ async fn an_append_goes_on_with_what_it_saw() {
 }
 
 #[tokio::test]
-async fn an_append_to_nothing_or_to_an_empty_file_overwrites_nobody() {
+async fn an_append_overwrites_nobody() {
     let bench = Bench::new(&["data"]);
-    for name in ["data/new", "data/empty"] {
-        if name == "data/empty" {
-            bench.memory.put(name, "");
+    for (name, old) in [
+        ("data/new", None),
+        ("data/empty", Some("")),
+        ("data/old", Some("old")),
+    ] {
+        if let Some(old) = old {
+            bench.memory.put(name, old);
         }
         let (path, memory) = (format!("/{name}"), bench.memory.clone());
         let other = move || memory.put(name, "another");
-        assert_eq!(bench.append_after(&path, "lost", other).await, 450);
-        assert_eq!(bench.memory.get(name).unwrap(), "another");
-        assert_eq!(bench.append(&path, " line").await, 200);
+        let code = bench.append_after(&path, " line", other).await;
+        if old.is_none() {
+            // It would have made the file.
+            let standing = bench.memory.get(name);
+            assert_eq!((code, standing.as_deref()), (450, Some("another")));
+            assert_eq!(bench.append(&path, " line").await, 200);
+        } else {
+            assert_eq!(code, 200);
+        }
         assert_eq!(bench.memory.get(name).unwrap(), "another line");
         // A STOR replaces whatever is there, and whatever the session saw.
         bench.stat(&path).await.unwrap();

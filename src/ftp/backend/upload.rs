@@ -11,8 +11,8 @@ use crate::ftp::gate::Gate;
 use crate::ftp::path::{Entry, Place};
 use crate::ftp::user::User;
 use crate::storage::{
-    AppendObject, ByteStream, ContentHash, EtagMatch, ObjectKey, ObjectMetadata, Payload,
-    PutObject, StorageError, WriteConditions,
+    AppendObject, ByteStream, EtagMatch, KeptPart, ObjectKey, ObjectMetadata, Payload, PutObject,
+    StorageError, WriteConditions,
 };
 
 /// How much is read at once, in bytes.
@@ -47,14 +47,15 @@ impl Backend {
             key: entry.key()?,
             body,
         };
-        if offset > 0 {
-            return self.go_on(user, upload, offset).await;
-        }
         match self.sight.of_append(entry) {
+            // Whatever the look has found: it may be seconds old, and others append too.
+            Some(Seen::File(..)) => self.go_on(user, upload, KeptPart::All).await,
+            None if offset > 0 => {
+                let kept = self.first(user, entry, offset).await?;
+                self.go_on(user, upload, kept).await
+            }
             None => self.replace(user, upload, WriteConditions::default()).await,
             Some(Seen::Nothing) => self.replace(user, upload, no_file()).await,
-            // An append to an empty file: others may be under way.
-            Some(Seen::File(..)) => self.go_on(user, upload, 0).await,
             Some(Seen::Unknown) => {
                 self.sight.forget();
                 let text = "it is not known whether there is a file to append to";
@@ -86,36 +87,37 @@ impl Backend {
         Ok(written.size)
     }
 
-    async fn go_on(&self, user: &User, upload: Upload<'_>, offset: u64) -> Result<u64, Failure> {
+    async fn go_on(&self, user: &User, upload: Upload<'_>, kept: KeptPart) -> Result<u64, Failure> {
         let Upload { entry, key, body } = upload;
-        let (base, size) = self.base(user, entry).await?;
-        if offset > size {
-            return Err(Failure::not_available(format!(
-                "the file has {size} bytes, and nothing can begin at {offset}"
-            )));
-        }
         let append = AppendObject {
             bucket: entry.bucket.clone(),
             key,
-            base,
-            kept_bytes: offset,
+            kept,
             payload: Payload::unchecked(body),
         };
         let appended = user.call(&self.gateway, append).await?;
         let now = Seen::File(appended.hash, appended.size);
         self.sight.note(entry, now);
-        Ok(appended.size.saturating_sub(offset))
+        Ok(appended.size.saturating_sub(appended.kept_bytes))
     }
 
-    /// Returns the content to go on with, and its size: what this session saw last, else what is there now.
-    async fn base(&self, user: &User, entry: &Entry) -> Result<(ContentHash, u64), Failure> {
-        if let Some(Seen::File(hash, size)) = self.sight.of(entry) {
-            return Ok((hash, size));
+    /// Returns the first bytes of the content to go on with: of what this session saw last, else of what is there now.
+    async fn first(&self, user: &User, entry: &Entry, offset: u64) -> Result<KeptPart, Failure> {
+        let (base, size) = match self.sight.of(entry) {
+            Some(Seen::File(hash, size)) => (hash, size),
+            Some(Seen::Nothing | Seen::Unknown) | None => {
+                let info = self.file(user, entry).await?;
+                let info = info.ok_or_else(|| entry.missing())?;
+                (info.hash, info.size)
+            }
+        };
+        if offset > size {
+            return Err(Failure::not_available(format!(
+                "the file has {size} bytes, and nothing can begin at {offset}"
+            )));
         }
-        match self.file(user, entry).await? {
-            Some(info) => Ok((info.hash, info.size)),
-            None => Err(entry.missing().into()),
-        }
+        let len_bytes = offset;
+        Ok(KeptPart::First { len_bytes, base })
     }
 }
 
