@@ -406,6 +406,17 @@ def test_appends_of_many_sessions_lose_no_line(gateway, bucket, store, stored, f
     assert sorted(stored("log").split()) == [b"%03d" % number for number in range(24)]
 
 
+def test_uploads_that_broke_off_are_completed(gateway, bucket, lftp, store, stored, file, tmp_path):
+    data = content(8 * MIB)
+    local = file(data)
+    store("by-lftp", data[: 3 * MIB + 17])
+    lftp.lftp(f"put -c {lftp.quote(local)} -o {lftp.at('by-lftp')}")
+    assert stored("by-lftp") == data
+    store("by-curl", data[: 3 * MIB + 17])
+    CurlFtp(gateway, bucket, tmp_path).curl("by-curl", "--continue-at", "-", "--upload-file", local)
+    assert stored("by-curl") == data
+
+
 def test_times_are_told_and_set(ftp, s3, bucket, store):
     s3.put_object(Bucket=bucket, Key="file", Body=b"x", Metadata={"mtime": "1700000000.25"}, CacheControl="no-store")
     assert ftp.voidcmd("MDTM file") == "213 20231114221320"
