@@ -20,7 +20,14 @@ struct Inner {
 struct Counts {
     sessions: usize,
     logging_in: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<IpAddr, Here>,
+}
+
+/// The sessions of one address.
+#[derive(Debug, Default)]
+struct Here {
+    sessions: usize,
+    logging_in: usize,
 }
 
 /// Which limit is reached.
@@ -91,12 +98,15 @@ impl Seat {
     /// Errors: the address has too many; the seat as such stays.
     pub(super) fn at(&mut self, address: IpAddr) -> Result<(), Full> {
         let mut counts = self.census.counts();
-        let limit = self.census.0.limits.max_sessions_per_address;
+        let limits = &self.census.0.limits;
         let here = counts.by_address.entry(address).or_default();
-        if *here >= limit {
+        let has_room = here.sessions < limits.max_sessions_per_address
+            && here.logging_in < limits.max_logging_in_per_address;
+        if !has_room {
             return Err(Full::Address);
         }
-        *here += 1;
+        here.sessions += 1;
+        here.logging_in += 1;
         drop(counts);
         self.address = Some(address);
         Ok(())
@@ -105,7 +115,16 @@ impl Seat {
     /// Notes that the session is logged in.
     pub(super) fn logged_in(&mut self) {
         if std::mem::take(&mut self.is_logging_in) {
-            self.census.counts().logging_in -= 1;
+            self.census.counts().left_login(self.address);
+        }
+    }
+}
+
+impl Counts {
+    fn left_login(&mut self, address: Option<IpAddr>) {
+        self.logging_in -= 1;
+        if let Some(here) = address.and_then(|address| self.by_address.get_mut(&address)) {
+            here.logging_in -= 1;
         }
     }
 }
@@ -115,13 +134,13 @@ impl Drop for Seat {
         let mut counts = self.census.counts();
         counts.sessions -= 1;
         if self.is_logging_in {
-            counts.logging_in -= 1;
+            counts.left_login(self.address);
         }
         if let Some(address) = self.address
             && let Some(here) = counts.by_address.get_mut(&address)
         {
-            *here -= 1;
-            if *here == 0 {
+            here.sessions -= 1;
+            if here.sessions == 0 {
                 counts.by_address.remove(&address);
             }
         }
@@ -137,6 +156,7 @@ mod tests {
             max_sessions: sessions,
             max_sessions_per_address: per_address,
             max_logging_in: logging_in,
+            max_logging_in_per_address: 2,
             ..FtpLimits::default()
         })
     }
@@ -153,6 +173,24 @@ mod tests {
         assert_eq!(census.admit().unwrap_err(), Full::Everywhere);
         drop((first, third));
         census.admit().unwrap();
+    }
+
+    #[test]
+    fn an_address_cannot_take_every_seat_before_the_login() {
+        let census = census(9, 9, 9);
+        let one: IpAddr = [192, 0, 2, 1].into();
+        let sit = || {
+            let mut seat = census.admit().unwrap();
+            seat.at(one).map(|()| seat)
+        };
+        let (mut first, _second) = (sit().unwrap(), sit().unwrap());
+        assert_eq!(sit().unwrap_err(), Full::Address);
+        first.logged_in();
+        let third = sit().unwrap();
+        drop((first, third));
+        sit().unwrap();
+        let mut other = census.admit().unwrap();
+        other.at([192, 0, 2, 2].into()).unwrap();
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct FtpLimits {
     pub max_sessions_per_address: usize,
     /// Sessions at once that did not log in yet.
     pub max_logging_in: usize,
+    /// The same from one address, so that nobody can keep all others out.
+    pub max_logging_in_per_address: usize,
     /// Time that a client has to log in.
     pub login_timeout: Duration,
     /// Time without a command until a session is closed; none for no limit.
@@ -77,7 +79,8 @@ impl Default for FtpLimits {
         Self {
             max_sessions: 1000,
             max_sessions_per_address: 200,
-            max_logging_in: 200,
+            max_logging_in: 400,
+            max_logging_in_per_address: 100,
             login_timeout: Duration::from_secs(60),
             idle_timeout: Some(Duration::from_secs(300)),
             stall_timeout: Some(Duration::from_secs(60)),

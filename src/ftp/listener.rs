@@ -135,7 +135,10 @@ impl Ftp {
         self.metrics.ftp_session(SessionStart::Served);
         let _active = self.metrics.ftp_session_active();
         let mut control = Control::new(stream);
-        if let (Opening::Tls, Some(tls)) = (opening, &self.tls) {
+        if opening == Opening::Tls {
+            let Some(tls) = &self.tls else {
+                return tracing::error!("there is no certificate for implicit TLS");
+            };
             let patience = self.config.limits.data_timeout;
             if let Err(error) = control.encrypt(tls, patience).await {
                 return tracing::debug!(peer = %ends.client, %error, "a handshake failed");

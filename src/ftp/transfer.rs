@@ -113,6 +113,10 @@ pub(super) struct Transfer<'s> {
 impl Transfer<'_> {
     /// Passes on what the client sends.
     pub(super) async fn upload(self) -> Ended {
+        let pace = Pace {
+            stall: self.stall,
+            progress: self.progress,
+        };
         let Self { engine, gate, .. } = self;
         gate.begin();
         let mut inlet = match begin(engine, &self.command, self.offset, self.refusals).await {
@@ -125,10 +129,11 @@ impl Transfer<'_> {
             return Ended::Cut(no_connection());
         };
         let _open = self.metrics.ftp_data_connection();
+        let mut buffer = vec![0; BUFFER_BYTES];
         let mut verdict = pin!(engine.reply());
         let passed = tokio::select! {
             biased;
-            passed = relay(&mut data, &mut inlet, self.stall, &self.progress) => passed,
+            passed = relay(&mut data, &mut inlet, &mut buffer, 0, &pace) => passed,
             // Before the end of the data, it can only be a refusal.
             early = &mut verdict => return settled(early, self.refusals, "Refused."),
         };
@@ -157,6 +162,10 @@ impl Transfer<'_> {
 
     /// Passes on what the engine sends: a file, or a listing.
     pub(super) async fn download(self) -> Ended {
+        let pace = Pace {
+            stall: self.stall,
+            progress: self.progress,
+        };
         let Self { engine, gate, .. } = self;
         gate.begin();
         let mut outlet = match begin(engine, &self.command, self.offset, self.refusals).await {
@@ -164,15 +173,14 @@ impl Transfer<'_> {
             Err(ended) => return ended,
         };
         let mut verdict = pin!(engine.reply());
-        let mut first = vec![0; BUFFER_BYTES];
-        let Ok(len_bytes) = outlet.read(&mut first).await else {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let Ok(first_bytes) = outlet.read(&mut buffer).await else {
             return judged(verdict, REASON_TIMEOUT, self.refusals, "Sent.")
                 .await
                 .or_cut();
         };
-        first.truncate(len_bytes);
         let mut ended = None;
-        if first.is_empty() {
+        if first_bytes == 0 {
             // Nothing to send, or nothing there: the engine says which.
             let said = judged(verdict.as_mut(), REASON_TIMEOUT, self.refusals, "Sent.").await;
             if !said.is_success() {
@@ -185,8 +193,8 @@ impl Transfer<'_> {
             return Ended::Cut(no_connection());
         };
         let _open = self.metrics.ftp_data_connection();
-        let mut source = (&first[..]).chain(&mut outlet);
-        if let Err(broken) = relay(&mut source, &mut data, self.stall, &self.progress).await {
+        let passed = relay(&mut outlet, &mut data, &mut buffer, first_bytes, &pace);
+        if let Err(broken) = passed.await {
             return Ended::Cut(broken.reply());
         }
         let ended = match ended {
@@ -302,31 +310,38 @@ impl Broken {
     }
 }
 
-/// Passes bytes on until the source ends cleanly. Ends neither side.
+/// How fast a transfer has to be, and how far it is.
+struct Pace {
+    stall: Option<Duration>,
+    progress: Progress,
+}
+
+/// Passes bytes on until the source ends cleanly; the first `ready_bytes` of the buffer were read before. Ends neither side.
 async fn relay(
     source: &mut (impl AsyncRead + Unpin),
     sink: &mut (impl AsyncWrite + Unpin),
-    stall: Option<Duration>,
-    progress: &Progress,
+    buffer: &mut [u8],
+    ready_bytes: usize,
+    pace: &Pace,
 ) -> Result<(), Broken> {
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut len_bytes = ready_bytes;
     loop {
-        let read = within(stall, source.read(&mut buffer)).await?;
-        let len_bytes = read.map_err(|_| Broken::Source)?;
-        if len_bytes == 0 {
-            // An encrypted stream may hold back its last bytes.
-            let flushed = within(stall, sink.flush()).await?;
-            return flushed.map_err(|_| Broken::Sink);
-        }
         let mut rest = &buffer[..len_bytes];
         while !rest.is_empty() {
-            let written = within(stall, sink.write(rest)).await?;
-            let len_bytes = written.map_err(|_| Broken::Sink)?;
-            if len_bytes == 0 {
+            let written = within(pace.stall, sink.write(rest)).await?;
+            let written_bytes = written.map_err(|_| Broken::Sink)?;
+            if written_bytes == 0 {
                 return Err(Broken::Sink);
             }
-            progress.add(len_bytes);
-            rest = &rest[len_bytes..];
+            pace.progress.add(written_bytes);
+            rest = &rest[written_bytes..];
+        }
+        let read = within(pace.stall, source.read(buffer)).await?;
+        len_bytes = read.map_err(|_| Broken::Source)?;
+        if len_bytes == 0 {
+            // An encrypted stream may hold back its last bytes.
+            let flushed = within(pace.stall, sink.flush()).await?;
+            return flushed.map_err(|_| Broken::Sink);
         }
     }
 }

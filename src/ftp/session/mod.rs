@@ -47,6 +47,9 @@ use crate::ftp::wire::Line;
 /// Lines that may wait while a transfer runs; who sends more is cut off.
 const MAX_WAITING_LINES: usize = 32;
 
+/// Refusals until a client that did not log in is sent away: each costs a line in the log.
+const MAX_REFUSALS_BEFORE_LOGIN: u32 = 20;
+
 /// The two ends of a control connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
@@ -69,6 +72,8 @@ pub(super) struct Session {
     began: Instant,
     login: Login,
     failed_logins: u32,
+    /// Of all kinds, before the login.
+    refusals: u32,
     /// Whether PBSZ was given, without which PROT means nothing (RFC 4217 §9).
     has_buffer_size: bool,
     /// Whether data connections are to be encrypted.
@@ -140,7 +145,7 @@ impl From<Reply> for (Reply, Next) {
 }
 
 impl Session {
-    /// Begins a session over a connection; `is_implicit` says that it is encrypted from its first byte on.
+    /// Begins a session over a connection. Where it is encrypted from its first byte on, data is as well.
     pub(super) fn new(ftp: Arc<Ftp>, control: Control, ends: Ends, seat: Seat) -> Self {
         let is_encrypted = control.is_encrypted();
         Self {
@@ -151,6 +156,7 @@ impl Session {
             began: Instant::now(),
             login: Login::Nobody,
             failed_logins: 0,
+            refusals: 0,
             has_buffer_size: is_encrypted,
             protects_data: is_encrypted,
             working_directory: "/".to_owned(),
@@ -182,10 +188,11 @@ impl Session {
             let audit = Audit::begin(&request, &self.ends, self.user_name());
             self.ftp.metrics.ftp_command(request.verb);
             self.progress = Progress::default();
-            let (reply, next) = match request.command {
+            let answer = match request.command {
                 Ok(command) => self.carry_out(command, &audit.span()).await?,
                 Err(reply) => reply.into(),
             };
+            let (reply, next) = self.with_patience(answer);
             self.send(&reply).await?;
             audit.end(&reply, self.progress.bytes());
             match next {
@@ -194,6 +201,17 @@ impl Session {
                 Next::Close => return Ok(()),
             }
         }
+    }
+
+    /// Loses it with clients that get nothing right before they log in.
+    fn with_patience(&mut self, answer: Answer) -> Answer {
+        if answer.0.is_negative() && !matches!(self.login, Login::User(_)) {
+            self.refusals += 1;
+            if self.refusals >= MAX_REFUSALS_BEFORE_LOGIN {
+                return (Reply::new(421, "Too many refused commands."), Next::Close);
+            }
+        }
+        answer
     }
 
     /// Returns the next line: one that waited, or one that comes.

@@ -21,6 +21,7 @@ const LIMITS: FtpLimits = FtpLimits {
     max_sessions: 1,
     max_sessions_per_address: 1,
     max_logging_in: 1,
+    max_logging_in_per_address: 1,
     login_timeout: Duration::from_secs(60),
     idle_timeout: Some(Duration::from_secs(300)),
     stall_timeout: None,
@@ -212,6 +213,16 @@ async fn the_end_of_the_process_ends_a_silent_session_and_answers_what_was_asked
     for code in [200, 215, 421] {
         assert_eq!(scene.reply().await, code);
     }
+    scene.ends().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_talks_nonsense_before_the_login_is_not_listened_to_for_long() {
+    let mut scene = Scene::new().await;
+    for _ in 1..MAX_REFUSALS_BEFORE_LOGIN {
+        assert_eq!(scene.command("GET / HTTP/1.1").await, 500);
+    }
+    assert_eq!(scene.command("GET / HTTP/1.1").await, 421);
     scene.ends().await;
 }
 

@@ -387,7 +387,11 @@ async fn relayed_bytes_are_counted_and_their_end_is_not_passed_on() {
     let (mut sink, mut ours) = tokio::io::duplex(64);
     let progress = Progress::default();
     let relaying = async {
-        relay(&mut theirs, &mut sink, Some(LONG), &progress)
+        let pace = Pace {
+            stall: Some(LONG),
+            progress: progress.clone(),
+        };
+        relay(&mut theirs, &mut sink, &mut [0; 8], 0, &pace)
             .await
             .unwrap();
         sink
