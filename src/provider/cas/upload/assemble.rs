@@ -142,7 +142,11 @@ impl Assembler {
 
     /// Seals what is held, however small, so that it can be sent.
     pub(super) fn flush(&mut self) -> Result<(), StorageError> {
-        self.end_run(Next::Other)?;
+        if let Some(mut run) = self.run.take() {
+            self.settle(&mut run, Next::Other)?;
+            // Nothing is held of a run that was taken, so it goes on.
+            self.run = Some(run).filter(Run::is_taken);
+        }
         self.seal();
         Ok(())
     }
@@ -218,14 +222,19 @@ impl Assembler {
     }
 
     /// Ends the run, if there is one.
+    fn end_run(&mut self, next: Next) -> Result<(), StorageError> {
+        match self.run.take() {
+            Some(mut run) => self.settle(&mut run, next),
+            None => Ok(()),
+        }
+    }
+
+    /// Places what is held of a run.
     ///
     /// A short one is stored again where its chunks join others that are stored, for then its readers are spared a term.
     /// Between long runs, and at the ends of a file, they would be a term of their own either way, and are referred to. That
     /// holds for one short run behind each long one, so that a file of shuffled pieces is not scattered.
-    fn end_run(&mut self, next: Next) -> Result<(), StorageError> {
-        let Some(mut run) = self.run.take() else {
-            return Ok(());
-        };
+    fn settle(&mut self, run: &mut Run, next: Next) -> Result<(), StorageError> {
         let joins_stored =
             next == Next::Stored || !(self.file.is_unplaced() || self.is_behind_long_run);
         if !run.is_taken() && !joins_stored {
@@ -233,7 +242,7 @@ impl Assembler {
             self.refer(run.source.xorb(), spared);
             self.is_behind_long_run = false;
         }
-        for chunk in run.into_kept() {
+        for chunk in run.take_kept() {
             self.store(&chunk)?;
         }
         Ok(())

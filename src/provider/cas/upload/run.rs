@@ -86,9 +86,9 @@ impl Run {
         }
     }
 
-    /// Ends the run. Returns the chunks that have to be stored after all: none if it was taken.
-    pub(super) fn into_kept(self) -> Vec<Chunk> {
-        self.kept
+    /// Returns the chunks that have to be stored after all, if it ends here: none if it was taken.
+    pub(super) fn take_kept(&mut self) -> Vec<Chunk> {
+        std::mem::take(&mut self.kept)
     }
 }
 
