@@ -16,6 +16,8 @@
 
 pub mod cors;
 pub mod credential;
+#[cfg(test)]
+mod effects;
 pub mod error;
 pub mod file;
 pub mod ftp;
