@@ -7,6 +7,7 @@
 
 mod client;
 mod download;
+mod ftp;
 mod parts;
 mod process;
 mod report;

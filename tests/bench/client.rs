@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::own_usage;
 use crate::scenario::{HUB_TOKEN, NAMESPACE};
-use crate::{s3, xet};
+use crate::{ftp, s3, xet};
 
 /// Which way to the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub(crate) enum Via {
     S3Signed,
     /// The `hf-xet` client, without any gateway.
     Xet,
+    /// FTP in the clear, a session for each object.
+    Ftp,
 }
 
 /// What to do with each object.
@@ -106,6 +108,7 @@ async fn run_job(job: Job) -> Result<Outcome> {
             )
             .await?,
         ),
+        Via::Ftp => Client::Ftp(job.endpoint.clone(), job.bucket.clone()),
         via => Client::S3(s3::Client::new(
             &job.endpoint,
             &job.bucket,
@@ -142,6 +145,8 @@ async fn run_job(job: Job) -> Result<Outcome> {
 enum Client {
     S3(s3::Client),
     Xet(xet::Client),
+    /// Where, and the bucket.
+    Ftp(String, String),
 }
 
 impl Client {
@@ -160,6 +165,18 @@ impl Client {
                     at_once,
                 },
             ) => client.multipart(key, body, *part_bytes, *at_once).await,
+            (Self::Ftp(endpoint, bucket), action) => {
+                let (endpoint, is_get) = (endpoint.clone(), *action == Action::Get);
+                let path = format!("/{bucket}/{key}");
+                let transfer = move || {
+                    let mut session = ftp::Session::open(&endpoint)?;
+                    match is_get {
+                        true => session.retrieve(&path),
+                        false => session.store(&path, &body),
+                    }
+                };
+                tokio::task::spawn_blocking(transfer).await?
+            }
             (Self::Xet(client), Action::Get) => {
                 let (started, mut bytes, mut first_byte) = (Instant::now(), 0, None);
                 let take = |frame: &[u8]| {

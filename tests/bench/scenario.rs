@@ -14,6 +14,10 @@ use crate::{parts, s3};
 pub(crate) const HUB_TOKEN: &str = "hf_bench";
 pub(crate) const NAMESPACE: &str = "bench";
 
+/// The gateway's FTP user.
+pub(crate) const FTP_USER: &str = "bench";
+pub(crate) const FTP_PASSWORD: &str = "bench-password";
+
 const MIB: usize = 1 << 20;
 pub(crate) const BUCKET: &str = "bench";
 /// Interleaved rounds of each comparison.
@@ -24,12 +28,13 @@ type Scenario = fn() -> Result<()>;
 
 /// Runs all scenarios, or the one named.
 pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
-    let scenarios: [(&str, Scenario); 9] = [
+    let scenarios: [(&str, Scenario); 10] = [
         ("single", single_transfers),
         ("concurrent", concurrent_reads),
         ("same", readers_of_one_object),
         ("memory", memory),
         ("multipart", multipart),
+        ("ftp", ftp_beside_s3),
         ("small", small_puts),
         ("range", cold_range),
         ("calls", upstream_calls),
@@ -107,10 +112,10 @@ impl Stand {
         at_once: usize,
         size: usize,
     ) -> Result<Job> {
-        let endpoint = if via == Via::Xet {
-            self.hub.address("hub")?
-        } else {
-            self.s3()?
+        let endpoint = match via {
+            Via::Xet => self.hub.address("hub")?,
+            Via::Ftp => self.gateway.address("ftp")?,
+            Via::S3 | Via::S3Signed => self.s3()?,
         };
         let (bucket, keys) = (BUCKET.to_owned(), keys.to_owned());
         Ok(Job {
@@ -177,7 +182,9 @@ fn start_gateway(
         ("AWS_SECRET_ACCESS_KEY", "hugbucket".into()),
         ("HUGBUCKET_S3_ADDR", "127.0.0.1:0".into()),
         ("HUGBUCKET_ADMIN_ADDR", "127.0.0.1:0".into()),
-        ("HUGBUCKET_FTP_ADDR", "off".into()),
+        ("HUGBUCKET_FTP_ADDR", "127.0.0.1:0".into()),
+        ("FTP_USERNAME", FTP_USER.into()),
+        ("FTP_PASSWORD", FTP_PASSWORD.into()),
     ];
     environment.extend(settings.iter().cloned());
     Server::start(&[], &environment, &dir.path().join("gateway.ready"))
@@ -185,6 +192,17 @@ fn start_gateway(
 
 fn cells<const N: usize>(cells: [String; N]) -> [String; N] {
     cells
+}
+
+/// The medians of runs of one kind: rate, CPU seconds per GiB, peak memory.
+fn run_cells(name: &str, runs: &[(f64, f64, f64)]) -> [String; 4] {
+    let of = |pick: fn(&(f64, f64, f64)) -> f64| median(&runs.iter().map(pick).collect::<Vec<_>>());
+    cells([
+        name.to_owned(),
+        format!("{:.0}", of(|run| run.0)),
+        format!("{:.2}", of(|run| run.1)),
+        format!("{:.0}", of(|run| run.2)),
+    ])
 }
 
 /// 64 MiB objects one by one, up and down.
@@ -238,15 +256,7 @@ fn single_transfers() -> Result<()> {
     ] {
         let mut table = Table::new(title, &["way", "MiB/s", "CPU s per GiB", "peak MiB"]);
         for (name, runs) in results {
-            let of = |pick: fn(&(f64, f64, f64)) -> f64| {
-                median(&runs.iter().map(pick).collect::<Vec<_>>())
-            };
-            table.row(&cells([
-                name.to_owned(),
-                format!("{:.0}", of(|run| run.0)),
-                format!("{:.2}", of(|run| run.1)),
-                format!("{:.0}", of(|run| run.2)),
-            ]));
+            table.row(&run_cells(name, &runs));
         }
         table.print();
     }
@@ -368,6 +378,40 @@ fn multipart() -> Result<()> {
             format!("{:.2}", cpu_per_gib(cpu, outcome.bytes)),
             format!("{peak:.0}"),
         ]));
+    }
+    table.print();
+    Ok(())
+}
+
+/// 512 MiB by FTP and by S3, up and down, the xorb cache off.
+fn ftp_beside_s3() -> Result<()> {
+    let mut stand = Stand::start(false, &[("HUGBUCKET_XORB_CACHE_MAX_BYTES", "0")])?;
+    let ways = [
+        ("S3 PUT", Via::S3, Action::Put),
+        ("FTP STOR", Via::Ftp, Action::Put),
+        ("S3 GET", Via::S3, Action::Get),
+        ("FTP RETR", Via::Ftp, Action::Get),
+    ];
+    let mut runs: BTreeMap<usize, Vec<(f64, f64, f64)>> = BTreeMap::new();
+    for round in 0..3 {
+        for (n, (_, via, action)) in ways.iter().enumerate() {
+            // Each way reads what it wrote itself.
+            let keys = format!("{}-{round}", if *via == Via::Ftp { "ftp" } else { "s3" });
+            if *action == Action::Get {
+                stand.restart_gateway()?;
+            }
+            let job = stand.job(*via, action.clone(), &keys, 1, 1, 512 * MIB)?;
+            let (outcome, cpu, peak) = stand.run(&job)?;
+            let run = (rate(&outcome), cpu_per_gib(cpu, outcome.bytes), peak);
+            runs.entry(n).or_default().push(run);
+        }
+    }
+    let mut table = Table::new(
+        "512 MiB by FTP and by S3, xorb cache off",
+        &["way", "MiB/s", "CPU s per GiB", "peak MiB"],
+    );
+    for (n, runs) in runs {
+        table.row(&run_cells(ways[n].0, &runs));
     }
     table.print();
     Ok(())
