@@ -99,6 +99,7 @@ fn credentials(config: &Config) -> CredentialStore {
         access_key_id: credential.access_key_id.clone(),
         secret: credential.secret.clone(),
         rights: credential.rights,
+        reach: credential.reach.clone(),
     });
     let users = config.ftp.users.iter().map(|user| PasswordUser {
         name: user.name.clone(),

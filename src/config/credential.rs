@@ -19,6 +19,8 @@ pub struct S3Credential {
     pub secret: Secret,
     /// What it may do.
     pub rights: Rights,
+    /// Where it may do it.
+    pub reach: Reach,
     /// Whether it is the well-known credential of the development Hub, and may therefore be shown.
     pub is_built_in: bool,
 }
@@ -53,6 +55,7 @@ pub fn s3_credentials(values: &Values) -> Result<Vec<S3Credential>, ConfigError>
             access_key_id,
             secret,
             rights: Rights::All,
+            reach: Reach::default(),
             is_built_in: !is_given,
         });
     }
@@ -66,6 +69,15 @@ pub fn s3_credentials(values: &Values) -> Result<Vec<S3Credential>, ConfigError>
             )?,
             access_key_id: entry.access_key_id.clone(),
             rights: rights(entry.rights),
+            reach: reach(
+                values,
+                &format!("S3 credential `{}`", entry.access_key_id),
+                &ReachEntry {
+                    root: entry.root.as_deref(),
+                    buckets: entry.buckets.as_deref(),
+                    manages_buckets: entry.manages_buckets,
+                },
+            )?,
             is_built_in: false,
         });
     }
@@ -96,7 +108,15 @@ pub fn ftp_users(values: &Values) -> Result<Vec<FtpUser>, ConfigError> {
             password: stored_password(values, entry)?,
             name: entry.name.clone(),
             rights: rights(entry.rights),
-            reach: reach(values, entry)?,
+            reach: reach(
+                values,
+                &format!("FTP user `{}`", entry.name),
+                &ReachEntry {
+                    root: entry.root.as_deref(),
+                    buckets: entry.buckets.as_deref(),
+                    manages_buckets: entry.manages_buckets,
+                },
+            )?,
             is_built_in: false,
         });
     }
@@ -168,21 +188,26 @@ fn stored_password(values: &Values, entry: &FtpUserEntry) -> Result<StoredPasswo
     Ok(StoredPassword::Argon2(Secret::new(hash)))
 }
 
-fn reach(values: &Values, entry: &FtpUserEntry) -> Result<Reach, ConfigError> {
-    let refuse = |problem: String| {
-        refused_entry(values, &format!("the FTP user `{}` {problem}", entry.name))
-    };
+/// What the file says of the reach of somebody.
+struct ReachEntry<'a> {
+    root: Option<&'a str>,
+    buckets: Option<&'a [String]>,
+    manages_buckets: Option<bool>,
+}
+
+fn reach(values: &Values, whose: &str, entry: &ReachEntry<'_>) -> Result<Reach, ConfigError> {
+    let refuse = |problem: String| refused_entry(values, &format!("the {whose} {problem}"));
     let bucket = |name: &str| {
         BucketName::new(name)
             .map_err(|_| refuse(format!("names the bucket `{name}`, which cannot exist")))
     };
-    let buckets = entry.buckets.as_ref().map(|names| {
+    let buckets = entry.buckets.map(|names| {
         names
             .iter()
             .map(|name| bucket(name))
             .collect::<Result<_, _>>()
     });
-    let root = entry.root.as_deref().unwrap_or_default().trim_matches('/');
+    let root = entry.root.unwrap_or_default().trim_matches('/');
     let (first, rest) = root.split_once('/').unwrap_or((root, ""));
     if !root.is_empty() {
         bucket(first)?;
@@ -272,6 +297,23 @@ mod tests {
             ("ci", Rights::ReadOnly)
         );
         assert_eq!(s3_credentials(&values(file, &own)).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_credential_may_be_confined() {
+        let file = "[[s3_credentials]]\naccess_key_id = \"ci\"\nsecret_access_key = \"s\"\nroot = \"data/in\"";
+        let confined = s3_credentials(&values(file, &[])).unwrap().remove(0).reach;
+        assert_eq!(
+            (&*confined.root, confined.manages_buckets),
+            ("data/in", false)
+        );
+        let refused = s3_credentials(&values(&file.replace("data/in", "data/../x"), &[]));
+        let sentence = refused.unwrap_err().to_string();
+        assert!(
+            sentence
+                .ends_with("the S3 credential `ci` has the root `data/../x`, which cannot exist"),
+            "{sentence}"
+        );
     }
 
     #[test]

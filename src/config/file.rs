@@ -61,6 +61,12 @@ pub struct S3CredentialEntry {
     /// `all`, the default, or `read-only`.
     #[serde(default)]
     pub rights: RightsEntry,
+    /// The only place that it may touch: `bucket`, or `bucket/directory` for the keys that begin with `directory/`.
+    pub root: Option<String>,
+    /// The only buckets that it may name. By default, all of them.
+    pub buckets: Option<Vec<String>>,
+    /// Whether it may create and delete buckets: by default, if it has all rights and no root.
+    pub manages_buckets: Option<bool>,
 }
 
 /// A `[[ftp_users]]` table.

@@ -98,8 +98,7 @@ fn within(reach: &Reach, mut output: AnyOutput) -> AnyOutput {
     output
 }
 
-/// Errors: [`StorageError::NoSuchBucket`] for another bucket than the root's, [`StorageError::AccessDenied`] for what lies
-/// beside the root.
+/// Errors: [`StorageError::AccessDenied`] for another bucket than the root's, and for what lies beside the root.
 fn check(reach: &Reach, operation: &AnyOperation) -> Result<(), StorageError> {
     let Some(root) = Root::of(reach) else {
         return Ok(());
@@ -138,8 +137,9 @@ impl<'a> Root<'a> {
         if bucket.as_str() == self.bucket {
             return Ok(());
         }
-        let bucket = bucket.to_string();
-        Err(StorageError::NoSuchBucket { bucket })
+        Err(StorageError::denied(format!(
+            "the bucket `{bucket}` is out of reach"
+        )))
     }
 
     /// Reports whether all keys that begin with `name` lie below the directory.
@@ -275,8 +275,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_bucket_does_not_exist_and_none_is_created() {
-        let missing = ("no_such_bucket", false);
+    async fn another_bucket_is_out_of_reach_and_none_is_created() {
+        let missing = ("access_denied", false);
         for root in ["other", "other/team"] {
             assert_eq!(ask(root, get("team/a")).await, missing, "{root}");
             assert_eq!(ask(root, list("team/")).await, missing, "{root}");

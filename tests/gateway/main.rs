@@ -7,6 +7,7 @@ mod beside;
 mod bounded;
 mod checksums;
 mod conditions;
+mod confined;
 mod consistency;
 mod cors;
 mod crash;

@@ -14,7 +14,7 @@ use hugbucket::provider::multipart::SweepConfig;
 use hugbucket::provider::{HfProvider, ProviderConfig};
 use hugbucket::s3::{self, S3Config, ServerLimits};
 use hugbucket::stack::{StackSettings, storage_stack};
-use hugbucket::storage::{Gateway, Namespace, Rights, Secret, Visibility};
+use hugbucket::storage::{Gateway, Namespace, Reach, Rights, Secret, Visibility};
 use hugbucket::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -76,6 +76,7 @@ impl Stand {
             access_key_id: access_key_id.into(),
             secret: Secret::new(SECRET_KEY),
             rights,
+            reach: Reach::default(),
         };
         let keys = [
             key(ACCESS_KEY, Rights::All),

@@ -18,6 +18,8 @@ pub struct S3Key {
     pub secret: Secret,
     /// What its holder may do.
     pub rights: Rights,
+    /// Where its holder may do it.
+    pub reach: Reach,
 }
 
 /// A user with a password, as FTP has them.
@@ -51,6 +53,7 @@ impl CredentialStore {
             let known = AccessKey {
                 secret: key.secret,
                 rights: key.rights,
+                reach: key.reach,
                 derived: Mutex::default(),
             };
             (key.access_key_id, known)
@@ -104,6 +107,7 @@ impl CredentialStore {
 pub(super) struct AccessKey {
     secret: Secret,
     pub(super) rights: Rights,
+    pub(super) reach: Reach,
     /// Newest first.
     derived: Mutex<VecDeque<(Scope, SigningKey)>>,
 }
@@ -148,6 +152,7 @@ mod tests {
             access_key_id: "key".into(),
             secret: Secret::new("secret"),
             rights: Rights::All,
+            reach: Reach::default(),
         };
         let user = PasswordUser {
             name: "user".into(),

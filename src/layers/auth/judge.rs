@@ -76,8 +76,8 @@ pub(super) fn permit(principal: &Principal, operation: &AnyOperation) -> Result<
     Err(denied(AuthFailure::Forbidden, StorageError::denied(text)))
 }
 
-/// Checks that the principal's rights reach as far as the operation. A bucket outside is as good as none: whoever must not
-/// use it need not know that it exists.
+/// Checks that the principal's rights reach as far as the operation. The answer for a bucket outside is the same whether or
+/// not there is one: whoever must not use it need not know that it exists.
 fn check_reach(principal: &Principal, operation: &AnyOperation) -> Result<(), Denial> {
     if operation.access() == Access::Admin && !principal.reach.manages_buckets {
         let text = format!("`{}` may not create or delete buckets", principal.id);
@@ -89,8 +89,7 @@ fn check_reach(principal: &Principal, operation: &AnyOperation) -> Result<(), De
         .chain(operation.source_bucket());
     match buckets.find(|bucket| !principal.reach.includes(bucket)) {
         Some(outside) => {
-            let bucket = outside.to_string();
-            let error = StorageError::NoSuchBucket { bucket };
+            let error = StorageError::denied(format!("the bucket `{outside}` is out of reach"));
             Err(denied(AuthFailure::Forbidden, error))
         }
         None => Ok(()),
@@ -138,7 +137,7 @@ fn judge_signature(
         principal: Principal {
             id: evidence.access_key_id.as_str().into(),
             rights: access_key.rights,
-            reach: Reach::default(),
+            reach: access_key.reach.clone(),
         },
         body: BodyRules::signed(evidence, key),
     })

@@ -129,6 +129,7 @@ fn key(access_key_id: &str, secret: &str, rights: Rights) -> S3Key {
         access_key_id: access_key_id.into(),
         secret: Secret::new(secret),
         rights,
+        reach: Reach::default(),
     }
 }
 
@@ -330,7 +331,7 @@ async fn rights_end_where_they_do_not_reach() {
             },
         )
         .await;
-    assert!(matches!(hidden, Err(StorageError::NoSuchBucket { .. })));
+    assert!(matches!(hidden, Err(StorageError::AccessDenied { .. })));
     let deleted = scene
         .call(
             ann(),
@@ -352,7 +353,7 @@ async fn rights_end_where_they_do_not_reach() {
         replace_tags: None,
     };
     let copied = scene.call(ann(), copy).await;
-    assert!(matches!(copied, Err(StorageError::NoSuchBucket { .. })));
+    assert!(matches!(copied, Err(StorageError::AccessDenied { .. })));
     assert_eq!(scene.calls.load(Ordering::SeqCst), 1);
 }
 
