@@ -134,7 +134,7 @@ impl Fixture {
             assert!(page.entries.len() <= max_entries);
             names.extend(page.entries.iter().map(|entry| match entry {
                 ListEntry::Object(object) => object.key.clone(),
-                ListEntry::Prefix(prefix) => format!("{prefix}*"),
+                ListEntry::Prefix(prefix) => format!("{}*", prefix.name),
             }));
             match page.next {
                 Some(next) => operation.start = ListStart::Token(next),

@@ -170,7 +170,7 @@ impl ListQuery {
         }
         for entry in &page.entries {
             if let ListEntry::Prefix(prefix) = entry {
-                self.write_prefix(root, prefix);
+                self.write_prefix(root, &prefix.name);
             }
         }
     }
@@ -218,7 +218,7 @@ mod tests {
         ObjectPage {
             entries: vec![
                 object("a b+<日>"),
-                ListEntry::Prefix("d/".into()),
+                ListEntry::Prefix("d/".to_owned().into()),
                 object("e"),
             ],
             next: next.map(str::to_owned),

@@ -89,7 +89,7 @@ fn document(
         }
         for entry in &page.entries {
             if let ListEntry::Prefix(prefix) = entry {
-                query.write_prefix(root, prefix);
+                query.write_prefix(root, &prefix.name);
             }
         }
     })
@@ -145,7 +145,7 @@ mod tests {
             (next("NextKeyMarker"), next("NextVersionIdMarker"))
         };
         assert_eq!(next(|entry| entry).await, ("k".into(), "null".into()));
-        let prefix = next(|_| ListEntry::Prefix("p/".into())).await;
+        let prefix = next(|_| ListEntry::Prefix("p/".to_owned().into())).await;
         assert_eq!(prefix, ("p/".into(), String::new()));
     }
 

@@ -43,8 +43,8 @@ pub use gateway::{Gateway, StorageService, StorageStack};
 pub use multipart::*;
 pub use name::{BucketId, BucketName, ContentHash, Namespace, ObjectKey, PartNumber, UploadId};
 pub use object::{
-    BucketInfo, FoundPart, ListEntry, ObjectInfo, ObjectMetadata, ObjectSummary, PartSummary,
-    PartsFile, UploadEntry, UploadSummary, Visibility,
+    BucketInfo, CommonPrefix, FoundPart, ListEntry, ObjectInfo, ObjectMetadata, ObjectSummary,
+    PartSummary, PartsFile, UploadEntry, UploadSummary, Visibility,
 };
 pub use object_checksum::{ChecksumKind, ObjectChecksum, UploadChecksum};
 pub use object_parts::ObjectParts;

@@ -113,8 +113,26 @@ pub struct ObjectMetadata {
 pub enum ListEntry {
     /// An object, or a directory marker (its key ends in `/`).
     Object(ObjectSummary),
-    /// A common prefix, with its trailing delimiter.
-    Prefix(String),
+    /// A common prefix.
+    Prefix(CommonPrefix),
+}
+
+/// What a listing tells of the keys that begin alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommonPrefix {
+    /// Their common prefix, with its trailing delimiter.
+    pub name: String,
+    /// When the latest of them was registered; `None` where that was not found out.
+    pub last_modified: Option<OffsetDateTime>,
+}
+
+impl From<String> for CommonPrefix {
+    fn from(name: String) -> Self {
+        Self {
+            name,
+            last_modified: None,
+        }
+    }
 }
 
 impl ListEntry {
@@ -122,7 +140,7 @@ impl ListEntry {
     pub fn name(&self) -> &str {
         match self {
             Self::Object(object) => &object.key,
-            Self::Prefix(prefix) => prefix,
+            Self::Prefix(prefix) => &prefix.name,
         }
     }
 }

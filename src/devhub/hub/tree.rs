@@ -122,10 +122,10 @@ fn next_path(
 fn entry_json(entry: &Entry<'_>) -> Value {
     match entry {
         Entry::File(path, file) => file_json(path, file),
-        Entry::Directory(path, first) => json!({
+        Entry::Directory(path, newest) => json!({
             "type": "directory",
             "path": path,
-            "uploadedAt": iso(first.uploaded_at),
+            "uploadedAt": iso(newest.uploaded_at),
         }),
     }
 }

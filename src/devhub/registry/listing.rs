@@ -32,7 +32,7 @@ pub(crate) enum Cursor {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Entry<'a> {
     File(&'a str, &'a FileEntry),
-    /// Path without trailing slash, and its first file.
+    /// Path without trailing slash, and the file in it that was uploaded last.
     Directory(&'a str, &'a FileEntry),
 }
 
@@ -73,6 +73,14 @@ impl Cursor {
     }
 }
 
+/// Returns the end of what comes before a directory's successor.
+fn before(after: &Cursor) -> Bound<String> {
+    match after.bound() {
+        Bound::Included(next) => Bound::Excluded(next),
+        bound => bound,
+    }
+}
+
 impl Listing<'_> {
     /// Returns the page that begins at `from`, or the first one.
     pub(crate) fn page<'b>(
@@ -96,8 +104,12 @@ impl Listing<'_> {
             let cursor = match rest.find('/').filter(|_| !self.recursive) {
                 Some(slash) => {
                     let directory = &path[..self.prefix.len() + slash];
-                    entries.push(Entry::Directory(directory, file));
-                    Cursor::AfterDirectory(directory.to_owned())
+                    let cursor = Cursor::AfterDirectory(directory.to_owned());
+                    let below = (Bound::Included(path.clone()), before(&cursor));
+                    let newest = files.range(below).map(|(_, file)| file);
+                    let newest = newest.max_by_key(|file| file.uploaded_at);
+                    entries.push(Entry::Directory(directory, newest.unwrap_or(file)));
+                    cursor
                 }
                 None => {
                     entries.push(Entry::File(path, file));
@@ -175,6 +187,24 @@ mod tests {
     fn a_file_and_a_directory_of_one_name_coexist() {
         let files = files(&["x", "x/y"]);
         assert_eq!(names(&files, "", false), ["x", "x/"]);
+    }
+
+    #[test]
+    fn a_directory_is_as_new_as_its_newest_file() {
+        let mut files = files(&["d/1", "d/2", "d/e/3", "d0"]);
+        for (path, uploaded_at) in [("d/1", 1), ("d/2", 7), ("d/e/3", 5), ("d0", 9)] {
+            files.get_mut(path).unwrap().uploaded_at = uploaded_at;
+        }
+        let listing = Listing {
+            prefix: "",
+            recursive: false,
+            limit: 1,
+        };
+        let page = listing.page(&files, None);
+        let Entry::Directory("d", newest) = page.entries[0] else {
+            panic!("{:?}", page.entries);
+        };
+        assert_eq!(newest.uploaded_at, 7);
     }
 
     #[test]

@@ -181,9 +181,9 @@ fn child(user: &User, directory: &Directory, entry: &ListEntry) -> Shown {
     let (name, facts) = match entry {
         ListEntry::Object(_) if name.is_empty() => return Shown::Itself,
         ListEntry::Object(object) => (name, Facts::of_summary(user, object)),
-        ListEntry::Prefix(_) => {
+        ListEntry::Prefix(directory) => {
             let name = name.strip_suffix('/').unwrap_or(name);
-            (name, Facts::of_directory(user, None))
+            (name, Facts::of_directory(user, directory.last_modified))
         }
     };
     if !is_showable(name) {

@@ -84,7 +84,7 @@ impl Backend {
     }
 
     /// Tells what is known of a directory below a bucket: there is one if anything lies below its prefix. Its time is that
-    /// of the newest file among its first children.
+    /// of the newest of its first children.
     async fn directory(
         &self,
         user: &User,
@@ -93,7 +93,7 @@ impl Backend {
         let first = self.first_children(user, directory, PAGE).await?;
         let times = first.iter().filter_map(|child| match child {
             ListEntry::Object(object) => Some(modified(object)),
-            ListEntry::Prefix(_) => None,
+            ListEntry::Prefix(directory) => directory.last_modified,
         });
         let newest = times.max();
         Ok((!first.is_empty()).then(|| Facts::of_directory(user, newest)))

@@ -15,10 +15,10 @@ use tower::util::BoxCloneSyncService;
 
 use crate::storage::{
     AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketFound, BucketInfo, BucketList,
-    BucketName, ByteStream, ContentHash, Credentials, Gateway, KeptPart, ListEntry, ListObjects,
-    ListStart, ObjectAppended, ObjectCopied, ObjectData, ObjectDeleted, ObjectFound, ObjectInfo,
-    ObjectKey, ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten, ObjectsDeleted, Standing,
-    StorageError, StorageRequest, Visibility, WriteConditions,
+    BucketName, ByteStream, CommonPrefix, ContentHash, Credentials, Gateway, KeptPart, ListEntry,
+    ListObjects, ListStart, ObjectAppended, ObjectCopied, ObjectData, ObjectDeleted, ObjectFound,
+    ObjectInfo, ObjectKey, ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten,
+    ObjectsDeleted, Standing, StorageError, StorageRequest, Visibility, WriteConditions,
 };
 
 /// When every bucket was created, and every object uploaded.
@@ -347,7 +347,10 @@ impl Memory {
             let delimiter = list.delimiter.as_deref();
             let folded = delimiter.and_then(|delimiter| rest.split_once(delimiter));
             let entry = match folded {
-                Some((name, _)) => ListEntry::Prefix(format!("{}{name}/", list.prefix)),
+                Some((name, _)) => ListEntry::Prefix(CommonPrefix {
+                    name: format!("{}{name}/", list.prefix),
+                    last_modified: Some(UPLOADED),
+                }),
                 None => ListEntry::Object(summary(key, object)),
             };
             let is_new = entries

@@ -219,9 +219,13 @@ async fn a_directory_is_as_old_as_its_newest_file() {
     let set = bench.backend.set_modified(&bench.user, "/data/a/1", newest);
     set.await.unwrap();
     assert_eq!(bench.stat("/data/a").await.unwrap().modified, Some(newest));
-    // Never now.
-    assert_eq!(bench.stat("/data/only").await.unwrap().modified, None);
-    assert!(bench.stat("/data/only").await.unwrap().modified().is_err());
+    let above = bench.stat("/data/only").await.unwrap();
+    assert_eq!(above.modified, Some(UPLOADED));
+    let listed = bench.backend.list(&bench.user, "/data").await.unwrap();
+    let times = listed.iter().map(|entry| entry.metadata.modified);
+    assert_eq!(times.collect::<Vec<_>>(), [Some(UPLOADED); 2]);
+    // Where nobody knows, nothing is told, and never now.
+    assert!(bench.stat("/").await.unwrap().modified().is_err());
 }
 
 // === Listings ===

@@ -25,7 +25,7 @@ pub use account::WhoAmI;
 pub use batch::{BatchError, BatchLine, EntryError, MAX_BATCH_LINES};
 pub use bucket::CreateOutcome;
 pub use client::{HubClient, HubConfig};
-pub use record::{BucketRecord, FileRecord, TreeEntry};
+pub use record::{BucketRecord, DirectoryRecord, FileRecord, TreeEntry};
 pub use token::{TokenScope, XetAccess};
 pub use tree::{TreePage, TreeQuery};
 

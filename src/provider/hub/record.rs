@@ -104,15 +104,27 @@ impl FileRecord {
 pub enum TreeEntry {
     /// A file.
     File(FileRecord),
-    /// A directory of a listing that is not recursive; the path has no trailing slash.
-    Directory(String),
+    /// A directory of a listing that is not recursive.
+    Directory(DirectoryRecord),
+}
+
+/// A directory: whatever lies below a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryRecord {
+    /// Its path, without a trailing slash.
+    pub path: String,
+    /// When the Hub last registered something in it, if the Hub says so.
+    pub uploaded_at: Option<OffsetDateTime>,
 }
 
 impl TreeEntry {
     /// Reads an entry; `None` for kinds that we do not know.
     pub(super) fn from_wire(wire: WireEntry) -> Option<Self> {
         if wire.kind == "directory" {
-            return Some(Self::Directory(wire.path));
+            return Some(Self::Directory(DirectoryRecord {
+                uploaded_at: moment(wire.uploaded_at.as_deref()),
+                path: wire.path,
+            }));
         }
         FileRecord::from_wire(wire).map(Self::File)
     }

@@ -89,6 +89,7 @@ impl HubClient {
 mod tests {
     use super::*;
     use crate::provider::hub::fake::{FakeHub, Reply, bucket_id, token};
+    use crate::provider::hub::record::DirectoryRecord;
 
     fn query(prefix: &str) -> TreeQuery {
         TreeQuery {
@@ -117,7 +118,11 @@ mod tests {
             .tree_page(&token(), &bucket_id(), &query, None)
             .await
             .unwrap();
-        assert_eq!(page.entries[0], TreeEntry::Directory("a/d".into()));
+        let directory = DirectoryRecord {
+            path: "a/d".into(),
+            uploaded_at: Some(time::macros::datetime!(2026-01-02 03:04:05 UTC)),
+        };
+        assert_eq!(page.entries[0], TreeEntry::Directory(directory));
         assert_eq!(page.entries.len(), 2);
         let next = page.next.unwrap();
         let page = hub

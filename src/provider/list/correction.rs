@@ -156,7 +156,7 @@ impl Doubts {
             let file = doubt.paths.iter().find_map(|path| found.remove(path));
             let entry = match (file, doubt.is_folded) {
                 (None, _) => None,
-                (Some(_), true) => Some(ListEntry::Prefix(name.clone())),
+                (Some(_), true) => Some(ListEntry::Prefix(name.clone().into())),
                 (Some(file), false) => Item::object(file).object.map(ListEntry::Object),
             };
             match entry {
@@ -208,7 +208,7 @@ mod tests {
 
     fn entries(names: &[&str]) -> Vec<ListEntry> {
         let entry = |name: &&str| match name.ends_with('/') {
-            true => ListEntry::Prefix((*name).to_owned()),
+            true => ListEntry::Prefix((*name).to_owned().into()),
             false => ListEntry::Object(Item::object(file(name)).object.unwrap()),
         };
         names.iter().map(entry).collect()

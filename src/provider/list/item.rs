@@ -1,5 +1,7 @@
 //! Tree entries under the names that order them.
 
+use time::OffsetDateTime;
+
 use crate::provider::hub::{FileRecord, TreeEntry};
 use crate::storage::ObjectSummary;
 use crate::storage::name::{HIDDEN_PREFIX, MARKER_NAME};
@@ -11,6 +13,8 @@ pub(super) struct Item {
     pub(super) name: String,
     /// The object; `None` for a directory that the Hub has folded.
     pub(super) object: Option<ObjectSummary>,
+    /// When a folded directory was changed last, if the Hub has said so.
+    pub(super) changed_at: Option<OffsetDateTime>,
 }
 
 impl Item {
@@ -19,8 +23,11 @@ impl Item {
         match entry {
             TreeEntry::File(file) if is_hidden_file(&file.path) => None,
             TreeEntry::File(file) => Some(Self::object(file)),
-            TreeEntry::Directory(path) if is_hidden(&path) => None,
-            TreeEntry::Directory(path) => Some(Self::directory(path)),
+            TreeEntry::Directory(directory) if is_hidden(&directory.path) => None,
+            TreeEntry::Directory(directory) => Some(Self {
+                changed_at: directory.uploaded_at,
+                ..Self::directory(directory.path)
+            }),
         }
     }
 
@@ -30,6 +37,7 @@ impl Item {
         Self {
             name: path,
             object: None,
+            changed_at: None,
         }
     }
 
@@ -51,6 +59,7 @@ impl Item {
                 last_modified: file.uploaded_at,
                 mtime: file.mtime,
             }),
+            changed_at: None,
         }
     }
 
@@ -86,7 +95,7 @@ fn is_hidden(path: &str) -> bool {
 pub(super) fn raw_path(entry: &TreeEntry) -> &str {
     match entry {
         TreeEntry::File(file) => &file.path,
-        TreeEntry::Directory(path) => path,
+        TreeEntry::Directory(directory) => &directory.path,
     }
 }
 
@@ -105,6 +114,7 @@ pub(super) fn file(path: &str) -> FileRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::hub::DirectoryRecord;
 
     fn name(path: &str) -> Option<String> {
         Item::new(TreeEntry::File(file(path))).map(|item| item.name)
@@ -126,7 +136,11 @@ mod tests {
         for hidden in [".hugbucket/x", ".hugbucket", ".hugbucket_keep"] {
             assert_eq!(name(hidden), None);
         }
-        assert_eq!(Item::new(TreeEntry::Directory(".hugbucket".into())), None);
+        let directory = DirectoryRecord {
+            path: ".hugbucket".into(),
+            uploaded_at: None,
+        };
+        assert_eq!(Item::new(TreeEntry::Directory(directory)), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::provider::list::item::Item;
 use crate::provider::list::token::Scope;
-use crate::storage::ListEntry;
+use crate::storage::{CommonPrefix, ListEntry};
 
 /// Prefix, start, and delimiter.
 #[derive(Debug)]
@@ -42,7 +42,10 @@ impl<'a> Selection<'a> {
             return None;
         }
         match common_prefix {
-            Some(prefix) => Some(ListEntry::Prefix(prefix)),
+            Some(name) => Some(ListEntry::Prefix(CommonPrefix {
+                name,
+                last_modified: item.changed_at,
+            })),
             None => item.object.map(ListEntry::Object),
         }
     }
@@ -92,7 +95,7 @@ mod tests {
             .filter_map(|name| selection.show(item(name)))
             .map(|entry| match entry {
                 ListEntry::Object(object) => object.key,
-                ListEntry::Prefix(prefix) => format!("{prefix}*"),
+                ListEntry::Prefix(prefix) => format!("{}*", prefix.name),
             });
         entries.collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::hub::fake::bucket_id;
-use crate::provider::hub::{FileRecord, TreeEntry, TreePage};
+use crate::provider::hub::{DirectoryRecord, FileRecord, TreeEntry, TreePage};
 use crate::provider::list::item::file;
 use crate::provider::list::listing::HUB_DELIMITER;
 use crate::provider::list::token::{Position, Scope};
@@ -145,7 +145,10 @@ impl Simulation {
                 None => (path.clone(), TreeEntry::File(file(path))),
                 Some(slash) => {
                     let directory = &path[..prefix.len() + slash];
-                    let entry = TreeEntry::Directory(directory.to_owned());
+                    let entry = TreeEntry::Directory(DirectoryRecord {
+                        path: directory.to_owned(),
+                        uploaded_at: None,
+                    });
                     (format!("{directory}/"), entry)
                 }
             };
