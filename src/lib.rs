@@ -1,11 +1,12 @@
-//! hugbucket: the S3 endpoint for Hugging Face Storage Buckets that lives next to your compute.
+//! hugbucket: the S3 and FTP endpoint for Hugging Face Storage Buckets that lives next to your compute.
 //!
-//! Clients speak S3; the data lies in Storage Buckets of the Hugging Face Hub, whose REST API keeps the names, and whose
+//! Clients speak S3 or FTP; the data lies in Storage Buckets of the Hugging Face Hub, whose REST API keeps the names, and whose
 //! content-addressed store, Xet, keeps the bytes. In between is one Tower stack:
 //!
 //! ```text
-//!   S3 clients ─► s3 adapter        HTTP ↔ operations; knows no secret and no policy
-//!                    │
+//!   S3 clients ─► s3 adapter  ─┐    HTTP ↔ operations; knows no secret and no policy
+//!  FTP clients ─► ftp adapter ─┤    FTP ↔ operations; knows whether an upload was finished
+//!                    ┌─────────┘
 //!                 Gateway::call(operation)
 //!                    │  StorageRequest<Credentials>    who the client claims to be
 //!                 trace              a span per operation, ended at the last body byte
@@ -47,6 +48,14 @@
 //! arrives. At its end a shard registers the file, and the new name joins the bucket's next batch call to the Hub; all
 //! writes that wait at that moment share the call. The client is answered after its own operation's verdict. Once all
 //! bytes are in, the write runs to completion even if the client is gone, and a shutdown waits for it.
+//!
+//! # The life of a STOR
+//!
+//! A session of the [`ftp`] adapter reads the command, opens the data connection, and passes the bytes on to libunftp, which
+//! serves as its engine behind a loopback connection; the backend that libunftp calls turns them into the body of a
+//! [`storage::PutObject`], and the rest is the life of a PUT. The end of a data connection says little: a client that dies
+//! ends it too. So the body ends well only after the session has said that the end was a clean one, and that the client is
+//! still there and did not take the upload back.
 //!
 //! # Where to find things
 //!

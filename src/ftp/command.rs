@@ -79,7 +79,7 @@ pub(super) enum Passive {
 /// A line that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Request {
-    /// The verb, for logs, spans, and metrics: one of [`VERBS`].
+    /// The verb, for logs, spans, and metrics: one of [`verbs`].
     pub(super) verb: &'static str,
     /// The command, or why it is none.
     pub(super) command: Result<Command, Reply>,
