@@ -62,7 +62,7 @@ helm: ## Suite: the chart: what it renders, what Kubernetes and the gateway say 
 	}
 	$(VENV)/helm/bin/pytest tests/helm
 
-observe: ## Suite: alerts and dashboard against a real Prometheus that scrapes the gateway.
+observe: ## Suite: alerts, dashboard, traces, reload, and replicas, with a real Prometheus and real processes.
 	@$(CARGO) test --quiet --locked --no-run --test process
 	@tests/environment $(VENV)/observe tests/observability/requirements.txt || { \
 		echo "SKIP: the Python packages cannot be installed"; exit $(SKIPPED); \

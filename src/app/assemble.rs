@@ -31,6 +31,8 @@ pub(super) struct Assembled {
     pub(super) provider: HfProvider,
     /// Where the namespace goes once it is known; until then every request is refused as unavailable.
     pub(super) tenancy: Tenancy,
+    /// Who is let in.
+    pub(super) credentials: Arc<ArcSwap<CredentialStore>>,
 }
 
 /// Puts the parts together for the Hub at `endpoint`.
@@ -44,6 +46,7 @@ pub(super) fn assemble(
     let provider = HfProvider::new(provider_config(config, endpoint), metrics)
         .map_err(|error| Failure::configuration(error.to_string()))?;
     let tenancy = Tenancy::unresolved();
+    let credentials = Arc::new(ArcSwap::from_pointee(credentials(config)));
     let settings = StackSettings {
         metrics: metrics.clone(),
         max_in_flight: config.limits.max_requests,
@@ -51,7 +54,7 @@ pub(super) fn assemble(
             head: config.limits.head_timeout,
             idle: config.limits.idle_timeout,
         },
-        credentials: Arc::new(ArcSwap::from_pointee(credentials(config))),
+        credentials: credentials.clone(),
         tenancy: tenancy.clone(),
         file_info: FileInfoLimits {
             max_entries: config.caches.file_info_max_entries,
@@ -65,6 +68,7 @@ pub(super) fn assemble(
         gateway,
         provider,
         tenancy,
+        credentials,
     })
 }
 
@@ -94,7 +98,8 @@ fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig {
     }
 }
 
-fn credentials(config: &Config) -> CredentialStore {
+/// Returns who is let in.
+pub(super) fn credentials(config: &Config) -> CredentialStore {
     let keys = config.s3.credentials.iter().map(|credential| S3Key {
         access_key_id: credential.access_key_id.clone(),
         secret: credential.secret.clone(),

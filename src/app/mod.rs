@@ -8,11 +8,13 @@
 //! | `upstream` | opens the Hub that is used |
 //! | `identity` | finds out whose buckets these are |
 //! | `listen` | binds listeners |
+//! | [`reload`] | follows the files of the configuration |
 //! | `announce` | tells people and programs that the gateway is there |
 //! | `devhub` | runs the development Hub, alone or inside the gateway |
 //! | `healthcheck` | asks a running gateway how it is |
 
 pub mod cli;
+pub mod reload;
 pub mod serve;
 
 mod announce;
@@ -30,7 +32,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::app::cli::{Command, Invocation};
-use crate::config::{Config, ConfigError, Values, print};
+use crate::app::reload::Sources;
+use crate::config::{Config, ConfigError, print};
 use crate::telemetry::{Metrics, Telemetry, TraceSettings};
 
 /// How long the last spans may take to leave.
@@ -88,19 +91,19 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
     let environment = std::env::vars_os()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
         .collect();
-    let values = || {
-        Values::gather(
-            &environment,
-            &invocation.flags,
-            invocation.config.as_deref(),
-        )
+    let sources = Sources {
+        environment,
+        flags: invocation.flags,
+        file: invocation.config,
     };
+    let values = || sources.values();
     match invocation.command {
         Command::Serve => {
             let config = Config::resolve(&values()?)?;
             let metrics = Metrics::new();
             let telemetry = start_telemetry(&config, &metrics)?;
-            let outcome = block_on(serve::serve(config, metrics));
+            let log = telemetry.filter.clone();
+            let outcome = block_on(serve::serve(config, sources, log, metrics));
             if let Some(traces) = telemetry.traces {
                 traces.flush(FLUSH_LIMIT);
             }
@@ -130,8 +133,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
 fn start_telemetry(config: &Config, metrics: &Metrics) -> Result<Telemetry, Failure> {
     let traces = TraceSettings::from_variables(|name| std::env::var(name).ok())
         .map_err(Failure::configuration)?;
-    Telemetry::start(&config.log.filter, config.log.format, traces, metrics)
-        .map_err(Failure::configuration)
+    Telemetry::start(&config.log, traces, metrics).map_err(Failure::configuration)
 }
 
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

@@ -6,11 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::announce::Announcement;
 use crate::app::assemble::{Assembled, assemble, ftp_config};
 use crate::app::listen::{self, Addresses};
+use crate::app::reload::{Followers, Reloader, Sources};
 use crate::app::upstream::Upstream;
 use crate::app::{Failure, identity};
 use crate::config::{Config, TlsFiles};
@@ -19,7 +20,7 @@ use crate::layers::Scope;
 use crate::s3::{self, ServerLimits};
 use crate::shutdown::{self, Drained, Shutdown};
 use crate::storage::Namespace;
-use crate::telemetry::{Admin, LogFormat, Metrics, Readiness, admin};
+use crate::telemetry::{Admin, ConfigPart, LogFilter, LogFormat, Metrics, Readiness, admin};
 use crate::tls::{self, Certificate, PemFiles};
 
 /// What names the files of certificates.
@@ -33,13 +34,21 @@ const CERTIFICATE_VARIABLES: &str =
 ///
 /// Errors: [`Failure::Configuration`] for what a restart would not cure: an address that is taken, a token that the Hub
 /// refuses, a directory that is in use.
-pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
+pub async fn serve(
+    config: Config,
+    sources: Sources,
+    log: LogFilter,
+    metrics: Metrics,
+) -> Result<(), Failure> {
     let mut termination = pin!(termination()?);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let certificate = load(config.tls.as_ref()).await?;
-    let ftp_certificate = ftp_certificate(&config, certificate.as_ref()).await?;
+    // From here on, a SIGHUP ends nobody.
+    let hangups = hangups()?;
+    let certificate = load(config.tls.as_ref(), ConfigPart::Certificate, &metrics).await?;
+    let ftp_certificate = ftp_certificate(&config, certificate.as_ref(), &metrics).await?;
+    metrics.config_loaded(ConfigPart::Settings, true);
     let listeners = listen::bind(&config.listeners).await?;
     let addresses = listeners.addresses();
     let upstream = Upstream::open(&config).await?;
@@ -81,7 +90,18 @@ pub async fn serve(config: Config, metrics: Metrics) -> Result<(), Failure> {
     tokio::select! {
         () = &mut termination => {}
         namespace = identity::namespace(hub, &upstream.token, configured, &readiness) => {
-            open(&config, &upstream, &gateway, &readiness, addresses, &namespace?)?;
+            let namespace = namespace?;
+            open(&config, &upstream, &gateway, &readiness, addresses, &namespace)?;
+            let followers = Followers {
+                credentials: gateway.credentials.clone(),
+                log,
+                hub: hub.clone(),
+                tenancy: gateway.tenancy.clone(),
+                metrics,
+            };
+            let scope = scope(&config, &upstream, &namespace);
+            let reloader = Reloader::new(sources, config.clone(), scope, followers)?;
+            tokio::spawn(reloader.follow(hangups));
             termination.await;
         }
     }
@@ -99,7 +119,11 @@ fn termination() -> Result<impl Future<Output = ()>, Failure> {
 /// Reads a certificate, if there is to be one, and has it renewed from then on.
 ///
 /// Errors: a file is missing or not what it should be; SIGHUP cannot be watched.
-async fn load(files: Option<&TlsFiles>) -> Result<Option<Certificate>, Failure> {
+async fn load(
+    files: Option<&TlsFiles>,
+    part: ConfigPart,
+    metrics: &Metrics,
+) -> Result<Option<Certificate>, Failure> {
     let Some(files) = files else {
         return Ok(None);
     };
@@ -110,9 +134,9 @@ async fn load(files: Option<&TlsFiles>) -> Result<Option<Certificate>, Failure> 
     let certificate = Certificate::load(files).await;
     let certificate = certificate
         .map_err(|error| Failure::configuration(format!("{error} ({CERTIFICATE_VARIABLES})")))?;
-    let hangups = signal(SignalKind::hangup())
-        .map_err(|error| Failure::Runtime(format!("cannot watch signals: {error}")))?;
-    tokio::spawn(tls::keep_fresh(certificate.clone(), hangups));
+    let metrics = metrics.clone();
+    let looked = move |is_ok| metrics.config_loaded(part, is_ok);
+    tokio::spawn(tls::keep_fresh(certificate.clone(), hangups()?, looked));
     Ok(Some(certificate))
 }
 
@@ -120,12 +144,19 @@ async fn load(files: Option<&TlsFiles>) -> Result<Option<Certificate>, Failure> 
 async fn ftp_certificate(
     config: &Config,
     of_s3: Option<&Certificate>,
+    metrics: &Metrics,
 ) -> Result<Option<Certificate>, Failure> {
     if config.ftp.tls == config.tls {
         return Ok(of_s3.cloned());
     }
     let is_served = config.listeners.ftp.is_some() || config.listeners.ftps.is_some();
-    load(config.ftp.tls.as_ref().filter(|_| is_served)).await
+    let files = config.ftp.tls.as_ref().filter(|_| is_served);
+    load(files, ConfigPart::FtpCertificate, metrics).await
+}
+
+fn hangups() -> Result<Signal, Failure> {
+    signal(SignalKind::hangup())
+        .map_err(|error| Failure::Runtime(format!("cannot watch signals: {error}")))
 }
 
 /// Serves the admin listener to the very end of the process: whoever watches the drain asks it.
@@ -200,11 +231,7 @@ fn open(
     addresses: Addresses,
     namespace: &Namespace,
 ) -> Result<(), Failure> {
-    gateway.tenancy.resolve(Scope {
-        namespace: namespace.clone(),
-        extra_namespaces: Arc::from(config.extra_namespaces.as_slice()),
-        hub_token: upstream.token.clone(),
-    });
+    gateway.tenancy.resolve(scope(config, upstream, namespace));
     readiness.namespace_resolved();
     let announcement = Announcement {
         config,
@@ -233,6 +260,14 @@ fn open(
                 path.display()
             ))
         }),
+    }
+}
+
+fn scope(config: &Config, upstream: &Upstream, namespace: &Namespace) -> Scope {
+    Scope {
+        namespace: namespace.clone(),
+        extra_namespaces: Arc::from(config.extra_namespaces.as_slice()),
+        hub_token: upstream.token.clone(),
     }
 }
 

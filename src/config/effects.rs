@@ -398,6 +398,13 @@ const CASES: &[Case] = &[
         "Json",
     ),
     (
+        "HUGBUCKET_AUDIT_LOG",
+        "true",
+        &[],
+        |c| c.log.audits.to_string(),
+        "true",
+    ),
+    (
         "HUGBUCKET_READY_FILE",
         "/run/ready",
         &[],

@@ -34,7 +34,6 @@ pub use error::ConfigError;
 pub use ftp::{FtpSettings, PlaintextFtp};
 pub use parse::{Cors, PortRange};
 pub use settings::{
-    Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, LogSettings, S3Settings,
-    TlsFiles,
+    Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings, TlsFiles,
 };
 pub use source::{Environment, Origin, Values};

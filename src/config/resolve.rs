@@ -9,12 +9,11 @@ use crate::config::ftp;
 use crate::config::parse;
 use crate::config::setting::SETTINGS;
 use crate::config::settings::{
-    Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, LogSettings, S3Settings,
-    TlsFiles,
+    Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings, TlsFiles,
 };
 use crate::config::source::Values;
 use crate::storage::Secret;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{LogFormat, LogSettings};
 
 impl Config {
     /// Turns the winning texts into types and checks what belongs together.
@@ -196,6 +195,7 @@ fn log(values: &Values) -> Result<LogSettings, ConfigError> {
     Ok(LogSettings {
         filter: values.parse("HUGBUCKET_LOG", filter)?,
         format: values.parse("HUGBUCKET_LOG_FORMAT", format)?,
+        audits: values.parse("HUGBUCKET_AUDIT_LOG", parse::switch)?,
     })
 }
 

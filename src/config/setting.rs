@@ -365,6 +365,12 @@ pub static SETTINGS: &[Setting] = &[
     ),
     Setting::new("HUGBUCKET_LOG_FORMAT", "text", "`text` or `json`"),
     Setting::new(
+        "HUGBUCKET_AUDIT_LOG",
+        "false",
+        "a line of the target `hugbucket::audit` for whatever changes something or is denied, whatever the log level",
+    )
+    .kind(Kind::Switch),
+    Setting::new(
         "HUGBUCKET_READY_FILE",
         "",
         "file that is written once requests are served: JSON with the bound addresses",

@@ -12,7 +12,7 @@ use crate::config::credential::S3Credential;
 use crate::config::ftp::FtpSettings;
 use crate::config::parse::Cors;
 use crate::storage::{Namespace, Secret, Visibility};
-use crate::telemetry::LogFormat;
+use crate::telemetry::LogSettings;
 
 /// Everything that the process is told at its start. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -169,13 +169,4 @@ pub struct DrainTimes {
     pub delay: Duration,
     /// `HUGBUCKET_SHUTDOWN_TIMEOUT`, 30 s: how long running transfers may then take; 0 cuts them at once.
     pub timeout: Duration,
-}
-
-/// What the process says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// `HUGBUCKET_LOG`, `info`: level or directives of `tracing-subscriber`.
-    pub filter: String,
-    /// `HUGBUCKET_LOG_FORMAT`, `text`.
-    pub format: LogFormat,
 }

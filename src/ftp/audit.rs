@@ -65,8 +65,9 @@ impl Audit {
     /// Ends with the reply that was sent last, and the bytes that passed over a data connection.
     pub(super) fn end(self, reply: &Reply, bytes: u64) {
         let code = reply.code;
-        self.span.record("ftp.reply_code", code);
-        self.span.record("ftp.bytes", bytes);
+        // Signed, because only such numbers are exported as numbers.
+        self.span.record("ftp.reply_code", i64::from(code));
+        self.span.record("ftp.bytes", bytes.cast_signed());
         if matches!(code, 421 | 426 | 450..=499) {
             self.span.record("otel.status_code", "ERROR");
         }
@@ -97,8 +98,23 @@ impl Audit {
         } else {
             line!(debug);
         }
+        if CHANGES.contains(verb) || code == 530 {
+            tracing::info!(
+                target: "hugbucket::audit",
+                caller = user,
+                protocol = "ftp",
+                operation = verb,
+                key = path,
+                status = code,
+                peer = %self.peer.ip(),
+                "audit"
+            );
+        }
     }
 }
+
+/// Commands that change something, or let somebody in: the audit log has them all, those in vain too.
+const CHANGES: [&str; 8] = ["PASS", "STOR", "APPE", "MKD", "RMD", "DELE", "RNTO", "MFMT"];
 
 /// Returns the path that a command names, as the client wrote it.
 fn path_of(command: &Command) -> Option<String> {

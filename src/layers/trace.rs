@@ -6,14 +6,12 @@ use futures::future::BoxFuture;
 use futures::stream::poll_fn;
 use futures::{FutureExt, StreamExt};
 use tower::{Layer, Service};
-use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::layers::outcome::{CLIENT_DISCONNECT, status};
 use crate::layers::transfer::{End, Watch, watched};
 use crate::storage::{
-    AnyOutput, BucketName, ByteStream, ObjectKey, Protocol, StorageError, StorageRequest,
-    StorageService,
+    AnyOutput, ByteStream, Protocol, StorageError, StorageRequest, StorageService,
 };
 use crate::telemetry::{Status, tracing as traces};
 
@@ -76,34 +74,26 @@ where
     }
 }
 
-/// Opens the span. Its level is `ERROR`, so that lines of every level that pass the filter carry the request's id.
+/// Tells the request's span what is done. It is the adapter's, if that has opened one.
 fn open<C>(request: &StorageRequest<C>) -> Span {
-    let operation = request.operation.name();
-    let name = match request.context.protocol {
-        Protocol::S3 => format_args!("S3.{operation}"),
-        Protocol::Ftp => format_args!("FTP.{operation}"),
+    let (context, operation) = (&request.context, request.operation.name());
+    let span = if context.span.is_none() {
+        let parent = context.trace_parent.as_deref();
+        traces::request_span(context.protocol.name(), &context.request_id, parent)
+    } else {
+        context.span.clone()
     };
-    let span = tracing::error_span!(
-        "request",
-        otel.name = name,
-        otel.kind = "server",
-        otel.status_code = Empty,
-        request_id = %request.context.request_id,
-        trace_id = Empty,
-        protocol = request.context.protocol.name(),
-        operation,
-        // Filled in once the caller is proven.
-        caller = Empty,
-        aws.s3.bucket = request.operation.bucket().map(BucketName::as_str),
-        aws.s3.key = request.operation.key().map(ObjectKey::as_str),
-        hugbucket.bytes_sent = Empty,
-        error.r#type = Empty,
-    );
-    if let Some(parent) = &request.context.trace_parent {
-        traces::continue_trace(&span, parent);
+    let name = match context.protocol {
+        Protocol::S3 => format!("S3.{operation}"),
+        Protocol::Ftp => format!("FTP.{operation}"),
+    };
+    traces::name_request(&span, name);
+    span.record("operation", operation);
+    if let Some(bucket) = request.operation.bucket() {
+        span.record("aws.s3.bucket", bucket.as_str());
     }
-    if let Some(id) = traces::trace_id(&span) {
-        span.record("trace_id", id);
+    if let Some(key) = request.operation.key() {
+        span.record("aws.s3.key", key.as_str());
     }
     span
 }
@@ -150,7 +140,9 @@ impl Watch for Record {
     }
 
     fn end(&mut self, end: &End<'_>) {
-        self.span.record("hugbucket.bytes_sent", self.sent_bytes);
+        // Signed, because only such numbers are exported as numbers.
+        self.span
+            .record("hugbucket.bytes_sent", self.sent_bytes.cast_signed());
         match end {
             End::Complete => self.has_ended = true,
             End::Failed(error) => self.fail(error),

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::provider::cas::{AccessSource, CasAccess, CasClient, CasConfig};
 use crate::provider::commit::Committer;
@@ -166,7 +167,7 @@ impl HfProvider {
         &self,
         steps: impl Future<Output = Result<T, StorageError>> + Send + 'static,
     ) -> Result<T, StorageError> {
-        match self.0.finishing.spawn(steps).await {
+        match self.0.finishing.spawn(steps.in_current_span()).await {
             Ok(outcome) => outcome,
             Err(lost) => Err(StorageError::internal(format!(
                 "the write's task ended: {lost}"

@@ -11,6 +11,7 @@ use axum::response::Response;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Extensions, Method, StatusCode};
 use tower_http::request_id::{MakeRequestId, RequestId};
+use tracing::Instrument;
 
 use crate::s3::access_log::{Line, Note};
 use crate::s3::adapter::Adapter;
@@ -20,6 +21,7 @@ use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, text};
 use crate::storage::{Protocol, RequestContext};
 use crate::telemetry::metrics::Status;
+use crate::telemetry::tracing as traces;
 
 /// Makes ids for requests that come without one.
 #[derive(Debug, Clone, Copy)]
@@ -39,16 +41,20 @@ pub(super) async fn edge(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let context = context(
+    let mut context = context(
         request.headers(),
         request.extensions(),
         &adapter.config.trusted_proxies,
     );
+    let parent = context.trace_parent.as_deref();
+    let span = traces::request_span(Protocol::S3.name(), &context.request_id, parent);
+    span.record("http.request.method", request.method().as_str());
+    context.span = span.clone();
     request.extensions_mut().insert(context.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
 
-    let mut response = next.run(request).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
     let note = response
         .extensions_mut()
         .remove::<Note>()
@@ -58,12 +64,21 @@ pub(super) async fn edge(
         code = fault.code;
         if !fault.is_from_stack {
             count(&adapter, note.operation, &fault);
+            traces::name_request(&span, format!("S3.{}", note.operation));
+            span.record("error.type", fault.code);
         }
         response = rendered(fault, &response, &method, &path, &context.request_id);
     }
     stamp(response.headers_mut(), &context.request_id);
+    span.record("http.route", note.route);
+    // Signed, because only such numbers are exported as numbers.
+    span.record(
+        "http.response.status_code",
+        i64::from(response.status().as_u16()),
+    );
     let line = Line::new(&method, note, response.status(), code, &context, started);
-    response.map(|body| line.follow(body))
+    let announced = announced_bytes(response.headers());
+    response.map(|body| line.follow(body, announced))
 }
 
 /// Builds the context of a request. An id that a proxy gave counts if it looks like ours (nginx's `$request_id` does).
@@ -87,6 +102,12 @@ fn context(
     }
     context.trace_parent = text(headers, "traceparent").map(Arc::from);
     context
+}
+
+/// Returns the length that an answer announces.
+fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }
 
 fn is_well_formed(id: &str) -> bool {

@@ -7,6 +7,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tracing::Span;
+
 use crate::sigv4::{Claim, Evidence};
 use crate::storage::name::{BucketId, BucketName, Namespace};
 use crate::storage::operation::AnyOperation;
@@ -42,6 +44,8 @@ pub struct RequestContext {
     pub peer: Option<IpAddr>,
     /// The `traceparent` header as it came (W3C Trace Context), so that the client's trace goes on here.
     pub trace_parent: Option<Arc<str>>,
+    /// The request's span, if the adapter has opened it; else the trace layer does.
+    pub span: Span,
 }
 
 impl RequestContext {
@@ -53,6 +57,7 @@ impl RequestContext {
             protocol,
             peer,
             trace_parent: None,
+            span: Span::none(),
         }
     }
 }

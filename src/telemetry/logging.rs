@@ -3,7 +3,8 @@
 //! Lines that belong to a request carry its id, and the id of its trace where one is kept: both are fields of the
 //! request's span.
 
-use tracing::Subscriber;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
@@ -11,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, filter, fmt, reload};
 
 use crate::telemetry::Metrics;
+use crate::telemetry::tally::{TallyLayer, is_tallied};
 use crate::telemetry::tracing::{TraceSettings, Traces, is_exported};
 
 /// How log lines look.
@@ -22,10 +24,41 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `HUGBUCKET_LOG`, `info`: level or directives of `tracing-subscriber`, as `info,hugbucket::provider=debug`.
+    pub filter: String,
+    /// `HUGBUCKET_LOG_FORMAT`, `text`.
+    pub format: LogFormat,
+    /// `HUGBUCKET_AUDIT_LOG`, false: a line for whatever changes something or is denied, whatever the filter says.
+    pub audits: bool,
+}
+
+/// The target of the audit log's lines.
+pub const AUDIT: &str = "hugbucket::audit";
+
+/// Changes what is logged. Clones change the same.
+#[derive(Debug, Clone)]
+pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
+
+impl LogFilter {
+    /// Changes what is logged from now on.
+    ///
+    /// Errors: a sentence, if `filter` cannot be used; the old one stays.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
+        let filter = parse(filter)?;
+        self.0
+            .reload(filter)
+            .map_err(|error| format!("the log filter cannot change: {error}"))
+    }
+}
+
 /// The running logs and traces.
 #[derive(Debug)]
 pub struct Telemetry {
-    filter: reload::Handle<EnvFilter, Registry>,
+    /// What is logged.
+    pub filter: LogFilter,
     /// The exporter of spans, if traces are on.
     pub traces: Option<Traces>,
 }
@@ -33,43 +66,43 @@ pub struct Telemetry {
 impl Telemetry {
     /// Begins to log, to export spans if the environment says so, and to count panics. Once a process.
     ///
-    /// `filter` is a level or `tracing-subscriber` directives, as `info,hugbucket::provider=debug`.
-    ///
-    /// Errors: a sentence, if `filter` or the exporter's settings cannot be used, or if something logs already.
+    /// Errors: a sentence, if the filter or the exporter's settings cannot be used, or if something logs already.
     pub fn start(
-        filter: &str,
-        format: LogFormat,
+        settings: &LogSettings,
         traces: TraceSettings,
         metrics: &Metrics,
     ) -> Result<Self, String> {
-        let filter = parse(filter)?;
-        let (filter, handle) = reload::Layer::new(filter);
+        let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
+        let audits = settings.audits.then(|| {
+            let only = filter::filter_fn(is_audit);
+            lines(settings.format, std::io::stderr).with_filter(only)
+        });
         let traces =
             Traces::start(traces).map_err(|error| format!("traces cannot be exported: {error}"))?;
         let exported = traces
             .as_ref()
             .map(|traces| traces.layer().with_filter(filter::filter_fn(is_exported)));
         tracing_subscriber::registry()
-            .with(lines(format, std::io::stderr).with_filter(filter))
+            .with(
+                lines(settings.format, std::io::stderr)
+                    // The audit log has its own switch.
+                    .with_filter(filter.and(filter::filter_fn(|line| !is_audit(line)))),
+            )
+            .with(audits)
+            .with(TallyLayer.with_filter(filter::filter_fn(is_tallied)))
             .with(exported)
             .try_init()
             .map_err(|error| format!("logging cannot start: {error}"))?;
         count_panics(metrics.clone());
         Ok(Self {
-            filter: handle,
+            filter: LogFilter(handle),
             traces,
         })
     }
+}
 
-    /// Changes what is logged from now on.
-    ///
-    /// Errors: a sentence, if `filter` cannot be used; the old one stays.
-    pub fn set_filter(&self, filter: &str) -> Result<(), String> {
-        let filter = parse(filter)?;
-        self.filter
-            .reload(filter)
-            .map_err(|error| format!("the log filter cannot change: {error}"))
-    }
+fn is_audit(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && metadata.target() == AUDIT
 }
 
 /// What stays out unless somebody asks for it: the FTP engine tells of loopback addresses only, and writes whole structures into

@@ -5,6 +5,7 @@
 //! | [`metrics`] | Prometheus series with closed label sets |
 //! | [`logging`] | lines on standard error |
 //! | [`tracing`] | spans over OTLP |
+//! | [`tally`] | what is found out about a request below its adapter |
 //! | [`readiness`] | whether clients may be sent here |
 //! | [`admin`] | all of it, over HTTP, on a listener of its own |
 
@@ -12,13 +13,15 @@ pub mod admin;
 pub mod logging;
 pub mod metrics;
 pub mod readiness;
+pub mod tally;
 pub mod tracing;
 
 pub use admin::Admin;
-pub use logging::{LogFormat, Telemetry};
+pub use logging::{LogFilter, LogFormat, LogSettings, Telemetry};
 pub use metrics::{
-    AuthFailure, CacheName, CacheResult, InFlight, Metrics, PartSource, RefusedBy, SessionStart,
-    Status, UploadEvent, Upstream,
+    AuthFailure, CacheName, CacheResult, ConfigPart, InFlight, Metrics, PartSource, RefusedBy,
+    SessionStart, Status, UploadEvent, Upstream,
 };
 pub use readiness::Readiness;
+pub use tally::Tally;
 pub use tracing::{TraceSettings, Traces};

@@ -12,6 +12,7 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use tracing::field::Empty;
 use tracing::{Level, Metadata, Span, Subscriber};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -121,6 +122,54 @@ impl Traces {
 /// client among them, stay out.
 pub fn is_exported(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("hugbucket") && *metadata.level() <= Level::INFO
+}
+
+/// Opens the span of a request: an adapter may do so, else the trace layer does. Its level is `ERROR`, so that lines of every
+/// level that pass the filter carry the request's id. Inside of an adapter's own span it is a part of that.
+///
+/// `trace_parent` is the client's header, whose trace goes on here.
+pub fn request_span(protocol: &str, request_id: &str, trace_parent: Option<&str>) -> Span {
+    let kind = match Span::current().is_none() {
+        true => "server",
+        false => "internal",
+    };
+    let span = tracing::error_span!(
+        "request",
+        otel.name = Empty,
+        otel.kind = kind,
+        otel.status_code = Empty,
+        request_id,
+        trace_id = Empty,
+        span_id = Empty,
+        protocol,
+        operation = Empty,
+        // Filled in once the caller is proven.
+        caller = Empty,
+        http.request.method = Empty,
+        http.route = Empty,
+        http.response.status_code = Empty,
+        aws.s3.bucket = Empty,
+        aws.s3.key = Empty,
+        hugbucket.bytes_sent = Empty,
+        error.r#type = Empty,
+    );
+    if let Some(parent) = trace_parent {
+        continue_trace(&span, parent);
+    }
+    let context = span.context();
+    let context = context.span();
+    if context.span_context().is_valid() {
+        span.record("trace_id", context.span_context().trace_id().to_string());
+        span.record("span_id", context.span_context().span_id().to_string());
+    }
+    span
+}
+
+/// Gives a span of [`request_span`] its name, once that is known.
+pub fn name_request(span: &Span, name: String) {
+    span.record("otel.name", &name);
+    // Recording names a span only before its context was asked for.
+    span.context().span().update_name(name);
 }
 
 /// Makes `span` a child of the span that a `traceparent` header names. Does nothing if the header is malformed, or if

@@ -11,11 +11,15 @@ use crate::tls::certificate::{Certificate, Renewal};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Renews the certificate whenever its files change, until it is dropped. They are read every five seconds, and at once
-/// after each signal of `hangups`.
+/// after each signal of `hangups`; `looked` is told whether what they hold can be used.
 ///
 /// # Behaviour
 /// - A broken pair changes nothing and is told once, however long it lies there.
-pub async fn keep_fresh(certificate: Certificate, mut hangups: Signal) {
+pub async fn keep_fresh(
+    certificate: Certificate,
+    mut hangups: Signal,
+    looked: impl Fn(bool) + Send,
+) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = None;
@@ -26,6 +30,7 @@ pub async fn keep_fresh(certificate: Certificate, mut hangups: Signal) {
             Some(()) = hangups.recv() => told = None,
         }
         let found = certificate.renew().await;
+        looked(found.is_ok());
         tell(
             &certificate,
             found.map_err(|error| error.to_string()),

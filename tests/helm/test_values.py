@@ -7,7 +7,7 @@ import yaml
 from conftest import LEAST, environment, gateway, merged, of_kind
 from renderers import ROOT, Refused, objects
 
-FTP = {"ftp": {"enabled": True}, "credentials": {"ftpUsername": "canary-user", "ftpPassword": "canary-password"}}
+FTP = {"ftp": {"enabled": True, "plaintext": "always"}, "credentials": {"ftpUsername": "canary-user", "ftpPassword": "canary-password"}}
 
 
 def test_one_replica_caches_file_infos_and_several_look_each_time(rendered):
@@ -51,6 +51,15 @@ def test_the_ftp_service_lists_every_passive_port_and_keeps_clients_on_their_pod
     assert (service["type"], service["externalTrafficPolicy"]) == ("LoadBalancer", "Local")
     assert service["sessionAffinity"] == "ClientIP"
     assert environment(found)["HUGBUCKET_FTP_PASSIVE_PORTS"] == "30000-30099"
+
+
+def test_with_a_certificate_ftp_needs_no_plain_text(rendered):
+    found = rendered(FTP, {"ftp": {"plaintext": "never", "implicitTls": {"enabled": True}}, "tls": {"existingSecret": "cert"}})
+    variables = environment(found)
+    assert variables["HUGBUCKET_FTP_PLAINTEXT"] == "never" and variables["HUGBUCKET_FTPS_ADDR"] == "0.0.0.0:2990"
+    ports = {port["name"]: port["port"] for port in of_kind(found, "Service", "rel-hugbucket-ftp")["spec"]["ports"]}
+    assert ports["ftps"] == 990
+    assert variables["HUGBUCKET_TLS_CERT_FILE"].endswith("/tls.crt")
 
 
 def test_the_admin_port_is_never_offered_outside(rendered):
@@ -157,6 +166,8 @@ REFUSED = {
     "half a credential": ({"credentials": {"secretAccessKey": ""}}, "credentials are missing"),
     "both ways": ({"credentials": {"existingSecret": "mine"}}, "choose one, existingSecret or values"),
     "ftp without a user": ({"ftp": {"enabled": True}}, "give credentials.ftpUsername and credentials.ftpPassword"),
+    "ftp that nobody could use": (merged(FTP, {"ftp": {"plaintext": "never"}}), "nobody could log in"),
+    "implicit TLS without a certificate": (merged(FTP, {"ftp": {"implicitTls": {"enabled": True}}}), "ftp.implicitTls.enabled: name a certificate"),
     "nothing to serve": ({"s3": {"enabled": False}}, "there is nothing to serve"),
     "too many passive ports": (merged(FTP, {"ftp": {"passivePorts": {"first": 30000, "last": 30100}}}), "101 ports are too many"),
     "ports the wrong way round": (merged(FTP, {"ftp": {"passivePorts": {"first": 30010, "last": 30000}}}), "first (30010) is greater than last (30000)"),
@@ -188,7 +199,7 @@ def test_values_that_do_not_fit_are_refused_with_a_sentence(helm, values, senten
 
 MALFORMED = {
     "an unknown key": ({"replicas": 3}, "replicas"),
-    "an unknown key below": ({"s3": {"tls": {"secret": "a"}}}, "/s3/tls"),
+    "an unknown key below": ({"tls": {"secret": "a"}}, "/tls"),
     "a type for the admin service": ({"admin": {"service": {"type": "LoadBalancer"}}}, "/admin/service"),
     "a count that is a text": ({"replicaCount": "two"}, "/replicaCount"),
     "a size in another unit": ({"caches": {"xorbMaxBytes": "512 MB"}}, "/caches/xorbMaxBytes"),

@@ -35,6 +35,8 @@ class Image:
         # A sandbox may lack the right to raise limits, and control groups of its own.
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self.command = ["podman", "run", "--rm", "--network", "host", "--read-only", "--cap-drop", "ALL"]
+        if shutil.which("runc"):
+            self.command += ["--runtime", "runc"]
         self.command += ["--security-opt", "no-new-privileges", "--ulimit", f"nofile={files}:{files}", "--ulimit", "nproc=1000:1000"]
         self.name = name
 

@@ -32,14 +32,14 @@ FTP_PASSWORD = "canary-password-77d1"
 
 
 def wait_for(answer, what, seconds=PATIENCE_SECS):
-    """Asks until there is an answer. Other processes are waited for, whose time cannot be told."""
+    """Asks until there is an answer; `what` is a text, or returns one. Other processes are waited for, whose time cannot be told."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = answer()
         if found:
             return found
         time.sleep(0.02)
-    raise AssertionError(f"waited in vain for {what}")
+    raise AssertionError(f"waited in vain for {what() if callable(what) else what}")
 
 
 def clean_environment(**settings):

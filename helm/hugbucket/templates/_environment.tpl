@@ -36,6 +36,16 @@
 - name: HUGBUCKET_EXTRA_NAMESPACES
   value: {{ join "," . | quote }}
 {{- end }}
+{{- if $v.tls.existingSecret }}
+- name: HUGBUCKET_TLS_CERT_FILE
+  value: /etc/hugbucket/tls/tls.crt
+- name: HUGBUCKET_TLS_KEY_FILE
+  value: /etc/hugbucket/tls/tls.key
+{{- end }}
+{{- with $v.s3.trustedProxies }}
+- name: HUGBUCKET_TRUSTED_PROXIES
+  value: {{ join "," . | quote }}
+{{- end }}
 - name: HUGBUCKET_ADMIN_ADDR
   value: "0.0.0.0:{{ int $v.admin.port }}"
 {{- if $v.s3.enabled }}
@@ -57,16 +67,6 @@
   value: {{ $v.s3.storeChecksums | quote }}
 - name: HUGBUCKET_CORS
   value: {{ $v.s3.cors | quote }}
-{{- with $v.s3.trustedProxies }}
-- name: HUGBUCKET_TRUSTED_PROXIES
-  value: {{ join "," . | quote }}
-{{- end }}
-{{- if $v.s3.tls.existingSecret }}
-- name: HUGBUCKET_TLS_CERT_FILE
-  value: /etc/hugbucket/tls/tls.crt
-- name: HUGBUCKET_TLS_KEY_FILE
-  value: /etc/hugbucket/tls/tls.key
-{{- end }}
 {{- else }}
 - name: HUGBUCKET_S3_ADDR
   value: "off"
@@ -76,6 +76,20 @@
   value: "0.0.0.0:{{ int $v.ftp.port }}"
 - name: HUGBUCKET_FTP_PASSIVE_PORTS
   value: "{{ int $v.ftp.passivePorts.first }}-{{ int $v.ftp.passivePorts.last }}"
+- name: HUGBUCKET_FTP_PLAINTEXT
+  value: {{ $v.ftp.plaintext | quote }}
+{{- if $v.ftp.implicitTls.enabled }}
+- name: HUGBUCKET_FTPS_ADDR
+  value: "0.0.0.0:{{ int $v.ftp.implicitTls.port }}"
+{{- end }}
+- name: HUGBUCKET_FTP_PROXY_PROTOCOL
+  value: {{ $v.ftp.proxyProtocol | quote }}
+- name: HUGBUCKET_FTP_MAX_SESSIONS
+  value: {{ int $v.ftp.maxSessions | quote }}
+- name: HUGBUCKET_FTP_MAX_SESSIONS_PER_ADDRESS
+  value: {{ int $v.ftp.maxSessionsPerAddress | quote }}
+- name: HUGBUCKET_FTP_IDLE_TIMEOUT
+  value: {{ $v.ftp.idleTimeout | quote }}
 {{- with $v.ftp.passiveHost }}
 - name: HUGBUCKET_FTP_PASSIVE_HOST
   value: {{ . | quote }}
@@ -112,6 +126,8 @@
   value: "{{ int $v.shutdown.timeoutSeconds }} s"
 - name: HUGBUCKET_LOG_FORMAT
   value: {{ $v.log.format | quote }}
+- name: HUGBUCKET_AUDIT_LOG
+  value: {{ $v.log.audit | quote }}
 {{- if $v.tracing.enabled }}
 {{ include "hugbucket.tracing" . }}
 {{- end }}

@@ -100,6 +100,6 @@ app.kubernetes.io/part-of: hugbucket
 
 {{/* Address of the S3 endpoint inside the cluster. */}}
 {{- define "hugbucket.endpoint" -}}
-{{- $scheme := ternary "https" "http" (not (empty .Values.s3.tls.existingSecret)) -}}
+{{- $scheme := ternary "https" "http" (not (empty .Values.tls.existingSecret)) -}}
 {{ $scheme }}://{{ include "hugbucket.fullname" . }}.{{ .Release.Namespace }}.svc:{{ .Values.s3.service.port }}
 {{- end -}}

@@ -49,10 +49,10 @@
               path: ftp-{{ $i }}
       {{- end }}
 {{- end }}
-{{- if and $v.s3.enabled $v.s3.tls.existingSecret }}
+{{- if $v.tls.existingSecret }}
 - name: tls
   secret:
-    secretName: {{ $v.s3.tls.existingSecret }}
+    secretName: {{ $v.tls.existingSecret }}
     defaultMode: 0440
 {{- end }}
 {{- with $v.extraVolumes }}
@@ -78,7 +78,7 @@
   mountPath: /etc/hugbucket/extra
   readOnly: true
 {{- end }}
-{{- if and $v.s3.enabled $v.s3.tls.existingSecret }}
+{{- if $v.tls.existingSecret }}
 - name: tls
   mountPath: /etc/hugbucket/tls
   readOnly: true

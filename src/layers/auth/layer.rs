@@ -10,6 +10,8 @@ use futures::FutureExt as _;
 use futures::future::{self, BoxFuture, Either, Ready};
 use time::OffsetDateTime;
 use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::layers::auth::credentials::CredentialStore;
 use crate::layers::auth::judge::{Admission, Denial, judge, permit};
@@ -94,21 +96,33 @@ impl<S: StorageService<Principal>> Service<StorageRequest<Credentials>> for Auth
     }
 
     fn call(&mut self, request: StorageRequest<Credentials>) -> Self::Future {
-        let Some(judged) = self.doorkeeper.judge_at_once(&request.caller) else {
+        let span = tracing::info_span!("auth", kind = kind(&request.caller), outcome = Empty);
+        let judged = span.in_scope(|| self.doorkeeper.judge_at_once(&request.caller));
+        let Some(judged) = judged else {
             let doorkeeper = self.doorkeeper.clone();
             let clone = self.inner.clone();
             let mut inner = std::mem::replace(&mut self.inner, clone);
             let answer = async move {
                 let peer = request.context.peer;
-                let judged = doorkeeper.judge_password(&request.caller, peer).await;
-                inner.call(doorkeeper.let_in(request, judged)?).await
+                let judged = doorkeeper.judge_password(&request.caller, peer);
+                let judged = judged.instrument(span.clone()).await;
+                inner.call(doorkeeper.let_in(request, judged, &span)?).await
             };
             return Either::Right(Either::Right(answer.boxed()));
         };
-        match self.doorkeeper.let_in(request, judged) {
+        match self.doorkeeper.let_in(request, judged, &span) {
             Ok(request) => Either::Left(self.inner.call(request)),
             Err(error) => Either::Right(Either::Left(future::ready(Err(error)))),
         }
+    }
+}
+
+/// Names the kind of a claim: all that its span tells of it.
+fn kind(claimed: &Credentials) -> &'static str {
+    match claimed {
+        Credentials::Anonymous => "anonymous",
+        Credentials::Password { .. } => "password",
+        Credentials::SigV4(_) => "sigv4",
     }
 }
 
@@ -146,14 +160,18 @@ impl Doorkeeper {
         }
     }
 
-    /// Passes a request on, or counts why not.
+    /// Passes a request on, or counts why not; `span` is told which.
     fn let_in(
         &self,
         request: StorageRequest<Credentials>,
         judged: Result<Admission, Denial>,
+        span: &Span,
     ) -> Result<StorageRequest<Principal>, StorageError> {
         let protocol = request.context.protocol.name();
-        Self::admit(request, judged).map_err(|denial| {
+        let admitted = Self::admit(request, judged);
+        let outcome = admitted.as_ref().map_or_else(|d| d.reason.name(), |_| "ok");
+        span.record("outcome", outcome);
+        admitted.map_err(|denial| {
             self.metrics.request_rejected(RefusedBy::Auth, protocol);
             self.metrics.auth_failure(protocol, denial.reason);
             denial.error

@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::RANGE;
 use reqwest_middleware::ClientWithMiddleware;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 
 use crate::cache::{ExpiringMap, Flight, SingleFlight};
 use crate::provider::cas::access::{AccessSource, CasAccess, Scope};
@@ -98,13 +99,16 @@ impl Planner {
         };
         let (plans, routes) = (self.plans.clone(), self.routes.clone());
         let (ttl, metrics) = (self.ttl, self.metrics.clone());
-        let work = || async move {
-            let route = Arc::new(call.run().await?);
-            plans.insert(key, route.plan.clone());
-            let usable = route.usable_for(SystemTime::now()).unwrap_or(ttl);
-            routes.insert_for(key, route.clone(), usable.min(ttl));
-            metrics.cache_holds(CacheName::Reconstruction, 0, plans.len() as u64);
-            Ok(route)
+        let work = || {
+            async move {
+                let route = Arc::new(call.run().await?);
+                plans.insert(key, route.plan.clone());
+                let usable = route.usable_for(SystemTime::now()).unwrap_or(ttl);
+                routes.insert_for(key, route.clone(), usable.min(ttl));
+                metrics.cache_holds(CacheName::Reconstruction, 0, plans.len() as u64);
+                Ok(route)
+            }
+            .in_current_span()
         };
         let (route, flight) = self.flights.run(key, work).await;
         self.count(match flight {

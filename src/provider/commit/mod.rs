@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio_util::task::TaskTracker;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 pub use crate::provider::commit::change::{Beside, Change};
 pub use crate::provider::commit::coming::Coming;
@@ -118,6 +120,7 @@ impl Committer {
         change: Change,
         coming: Option<Coming>,
     ) -> Result<(), StorageError> {
+        let span = tracing::info_span!("hub commit", batch_lines = Empty);
         let entry = self.bucket(bucket);
         let _open = entry.open.read().await;
         let (answer, verdict) = oneshot::channel();
@@ -125,6 +128,7 @@ impl Committer {
             change,
             token: token.clone(),
             answer,
+            span,
         });
         // Only now that it is in line.
         drop(coming);
@@ -227,7 +231,14 @@ impl Committer {
                 continue;
             };
             let lines = queue::ordered_lines(group.iter().map(|pending| pending.change.lines()));
-            match self.batch(&token, bucket, &lines).await {
+            for pending in &group {
+                let lines = i64::try_from(lines.len()).unwrap_or(i64::MAX);
+                pending.span.record("batch_lines", lines);
+            }
+            // The one call shows below the first of those that share it.
+            let span = group.first().map(|first| first.span.clone());
+            let call = self.batch(&token, bucket, &lines);
+            match call.instrument(span.unwrap_or_else(Span::none)).await {
                 Ok(verdicts) => {
                     let failed = lines
                         .iter()

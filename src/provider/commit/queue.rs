@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::provider::commit::Change;
 use crate::provider::hub::{BatchLine, MAX_BATCH_LINES};
@@ -13,6 +14,8 @@ pub(super) struct Pending {
     pub(super) change: Change,
     pub(super) token: Secret,
     pub(super) answer: oneshot::Sender<Result<(), StorageError>>,
+    /// The span of the commit, which is told how many lines it left with.
+    pub(super) span: Span,
 }
 
 /// The changes of one bucket in the order in which they came.
@@ -137,6 +140,7 @@ mod tests {
             change: Change::new(lines),
             token: Secret::new(token),
             answer: oneshot::channel().0,
+            span: Span::none(),
         }
     }
 

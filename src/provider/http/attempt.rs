@@ -93,7 +93,8 @@ impl Attempt {
             error.type = field::Empty,
         );
         if number > 1 {
-            span.record("http.request.resend_count", number - 1);
+            // Signed, because only such numbers are exported as numbers.
+            span.record("http.request.resend_count", i64::from(number - 1));
         }
         span
     }
@@ -131,7 +132,7 @@ impl Middleware for Attempt {
         self.metrics
             .upstream_attempt(self.target, call, outcome.label(), begun.elapsed());
         if let Outcome::Status(status) = outcome {
-            span.record("http.response.status_code", status.as_u16());
+            span.record("http.response.status_code", i64::from(status.as_u16()));
         }
         if outcome.is_error() {
             span.record("error.type", outcome.label());

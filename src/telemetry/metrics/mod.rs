@@ -39,6 +39,7 @@ use cache::CacheSeries;
 use ftp::FtpSeries;
 use listing::ListingSeries;
 use multipart::MultipartSeries;
+pub use process::ConfigPart;
 use process::ProcessSeries;
 use register::Register;
 use requests::RequestSeriesSet;

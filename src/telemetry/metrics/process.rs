@@ -1,5 +1,6 @@
 //! Series of the process itself.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Error, Gauge, IntCounter, IntGauge, Registry};
@@ -8,8 +9,21 @@ use tokio::runtime::Handle;
 use super::Metrics;
 use super::register::Register;
 
+/// A part of the configuration that is read again while the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigPart {
+    /// Credentials, the Hub token, the log level.
+    Settings,
+    /// The TLS certificate, of the S3 listener or of all.
+    Certificate,
+    /// The TLS certificate of the FTP listeners, where they have one of their own.
+    FtpCertificate,
+}
+
 #[derive(Debug)]
 pub(super) struct ProcessSeries {
+    /// Whether the last load of each part failed.
+    has_failed: [AtomicBool; 3],
     ready: Gauge,
     shutting_down: IntGauge,
     panics: IntCounter,
@@ -31,6 +45,7 @@ impl ProcessSeries {
             .with_label_values(&[super::VERSION, super::REVISION])
             .set(1.0);
         Ok(Self {
+            has_failed: Default::default(),
             ready: r.float_gauge("ready", "Whether the process takes requests.")?,
             shutting_down: r.gauge("shutting_down", "Whether the process is draining.")?,
             panics: r.counter("panics_total", "Panics caught anywhere in the process.")?,
@@ -40,7 +55,7 @@ impl ProcessSeries {
             )?,
             config_reload_at: r.float_gauge(
                 "config_last_reload_success_timestamp_seconds",
-                "When the configuration was last (re)loaded with success.",
+                "When a part of the configuration was last looked at with success.",
             )?,
             tokio_workers: r.gauge("tokio_workers", "Worker threads of the runtime.")?,
             tokio_tasks: r.gauge("tokio_alive_tasks", "Tasks that have not ended.")?,
@@ -98,9 +113,12 @@ impl Metrics {
         self.0.process.panics.inc();
     }
 
-    /// Shows how the last load of the configuration went.
-    pub fn config_loaded(&self, is_ok: bool) {
-        self.0.process.config_reload_ok.set(i64::from(is_ok));
+    /// Shows how the last load of a part of the configuration went. It counts as successful if that of every part was.
+    pub fn config_loaded(&self, part: ConfigPart, is_ok: bool) {
+        let has_failed = &self.0.process.has_failed;
+        has_failed[part as usize].store(!is_ok, Ordering::Relaxed);
+        let is_whole = !has_failed.iter().any(|part| part.load(Ordering::Relaxed));
+        self.0.process.config_reload_ok.set(i64::from(is_whole));
         if is_ok {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             self.0

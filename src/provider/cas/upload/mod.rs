@@ -43,6 +43,8 @@ use tokio::sync::mpsc;
 
 use super::access::AccessSource;
 use super::client::CasClient;
+use tracing::Instrument;
+
 use crate::storage::{BucketId, ByteStream, StorageError};
 use assemble::Assembler;
 use drain::Drain;
@@ -102,10 +104,14 @@ impl CasClient {
         // One batch waits while one is worked on and one is collected.
         let (batches, inbox) = mpsc::channel(1);
         let drain = Drain::new(self.clone(), access.clone(), bucket.clone());
-        let (staged, ()) = try_join!(
-            drain.run(lane, inbox, options.companion),
-            feed::feed(&self.0.ingest, body, batches),
-        )?;
+        let (staged, ()) = async {
+            try_join!(
+                drain.run(lane, inbox, options.companion),
+                feed::feed(&self.0.ingest, body, batches),
+            )
+        }
+        .instrument(tracing::info_span!("body"))
+        .await?;
         self.0.metrics.dedup_saved(staged.saved_bytes());
         Ok(staged)
     }
