@@ -79,6 +79,12 @@ async fn public_buckets_are_read_and_nothing_else_is_done() {
     assert_eq!(ask(&stand, Method::GET, "/for-all/absent").await.0, 404);
     let (_, text) = ask(&stand, Method::GET, "/for-all/d/k").await;
     assert_eq!(text, "open");
+    // A link must not change what others see.
+    for parameter in ["content-type", "expires", "content-disposition"] {
+        let target = format!("/for-all/d/k?response-{parameter}=x");
+        let (status, text) = ask(&stand, Method::GET, &target).await;
+        assert_eq!(status, 400, "{target}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
