@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn only_a_starving_reader_makes_the_stream_look_further_ahead() {
         let mut depth = Depth::new(1);
-        for (waited_ms, ahead) in [(80, 2), (81, 16), (0, 16), (500, 64), (500, 64)] {
+        for (waited_ms, ahead) in [(80, 2), (81, 5), (0, 5), (500, 64), (500, 64)] {
             depth.waited(Duration::from_millis(waited_ms));
             depth.window_read(0);
             assert_eq!(depth.ahead_bytes(), ahead * MIB);
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn waiting_for_a_core_is_not_starving() {
         let mut depth = Depth::new(1);
-        for (waited_ms, ahead) in [(320, 2), (321, 16)] {
+        for (waited_ms, ahead) in [(320, 2), (321, 5)] {
             depth.waited(Duration::from_millis(waited_ms));
             depth.window_read(4);
             assert_eq!(depth.ahead_bytes(), ahead * MIB);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_stream_on_an_idle_core_looks_further_ahead_at_once() {
-        assert_eq!(Depth::new(0).ahead_bytes(), 16 * MIB);
+        assert_eq!(Depth::new(0).ahead_bytes(), 5 * MIB);
         assert_eq!(Depth::new(1).ahead_bytes(), 2 * MIB);
     }
 
