@@ -12,6 +12,7 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use tokio::runtime::Runtime;
 use tracing::field::Empty;
 use tracing::{Level, Metadata, Span, Subscriber};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
@@ -24,6 +25,8 @@ pub struct TraceSettings {
     pub is_on: bool,
     /// Whether a client's `traceparent` is honoured.
     pub honours_parent: bool,
+    /// Whether spans are sent over gRPC instead of HTTP.
+    pub is_grpc: bool,
 }
 
 impl TraceSettings {
@@ -49,7 +52,10 @@ impl TraceSettings {
         let has_endpoint = given("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").is_some()
             || given("OTEL_EXPORTER_OTLP_ENDPOINT").is_some();
         let propagators = given("OTEL_PROPAGATORS").unwrap_or_else(|| "tracecontext".into());
+        let protocol = given("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+            .or_else(|| given("OTEL_EXPORTER_OTLP_PROTOCOL"));
         Ok(Self {
+            is_grpc: protocol.is_some_and(|protocol| protocol.trim() == "grpc"),
             is_on: has_endpoint && exports && !is_disabled,
             honours_parent: propagators.split(',').any(|p| p.trim() == "tracecontext"),
         })
@@ -60,16 +66,19 @@ impl TraceSettings {
 #[derive(Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
+    /// Where the connection over gRPC lives.
+    _runtime: Option<Runtime>,
 }
 
 impl Traces {
     /// Starts exporting as the environment says.
     ///
     /// The exporter lives on a thread of its own with a blocking client: the asynchronous one panics there, and loses
-    /// every span without a word.
+    /// every span without a word. One over gRPC needs a runtime, and gets one of its own, since the process's own may be
+    /// busy.
     ///
-    /// Errors: the exporter cannot be built, for example because the endpoint is no URL.
-    pub fn start(settings: TraceSettings) -> Result<Option<Self>, ExporterBuildError> {
+    /// Errors: a sentence, if the exporter cannot be built, for example because the endpoint is no URL.
+    pub fn start(settings: TraceSettings) -> Result<Option<Self>, String> {
         if !settings.is_on {
             return Ok(None);
         }
@@ -77,14 +86,25 @@ impl Traces {
             // Losing the race against another thread is fine: it installs the same provider.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let exporter = SpanExporter::builder().build()?;
+        let runtime = match settings.is_grpc {
+            true => Some(small_runtime()?),
+            false => None,
+        };
+        let exporter = {
+            let _entered = runtime.as_ref().map(Runtime::enter);
+            let exporter = SpanExporter::builder().build();
+            exporter.map_err(|error: ExporterBuildError| error.to_string())?
+        };
         if settings.honours_parent {
             global::set_text_map_propagator(TraceContextPropagator::new());
         }
-        Ok(Some(Self::with_exporter(exporter)))
+        Ok(Some(Self::with_exporter(exporter, runtime)))
     }
 
-    fn with_exporter(exporter: impl opentelemetry_sdk::trace::SpanExporter + 'static) -> Self {
+    fn with_exporter(
+        exporter: impl opentelemetry_sdk::trace::SpanExporter + 'static,
+        runtime: Option<Runtime>,
+    ) -> Self {
         let mut resource = Resource::builder();
         if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
             resource = resource.with_service_name("hugbucket");
@@ -93,7 +113,10 @@ impl Traces {
             .with_batch_exporter(exporter)
             .with_resource(resource.build())
             .build();
-        Self { provider }
+        Self {
+            provider,
+            _runtime: runtime,
+        }
     }
 
     /// Returns the layer that turns spans of `tracing` into OpenTelemetry's.
@@ -116,6 +139,15 @@ impl Traces {
             tracing::warn!(%error, "failed to send the last spans");
         }
     }
+}
+
+fn small_runtime() -> Result<Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("otlp")
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())
 }
 
 /// Reports whether a span or event is exported: our own, down to `INFO`. Spans of the libraries below, the exporter's own
@@ -221,6 +253,15 @@ mod tests {
     }
 
     #[test]
+    fn the_protocol_of_traces_counts_before_the_general_one() {
+        let is_grpc = |variables: &[_]| settings(variables).unwrap().is_grpc;
+        let general = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        assert!(!is_grpc(&[]) && is_grpc(&[general]));
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf");
+        assert!(!is_grpc(&[general, own]));
+    }
+
+    #[test]
     fn the_clients_trace_is_honoured_unless_told_otherwise() {
         let honours = |variables: &[_]| settings(variables).unwrap().honours_parent;
         assert!(honours(&[]));
@@ -256,7 +297,7 @@ mod tests {
             .with_endpoint(format!("http://{address}/v1/traces"))
             .build()
             .unwrap();
-        let traces = Traces::with_exporter(exporter);
+        let traces = Traces::with_exporter(exporter, None);
         let exported = traces.layer().with_filter(filter_fn(is_exported));
         let subscriber = tracing_subscriber::registry().with(exported);
         tracing::subscriber::with_default(subscriber, || {

@@ -34,7 +34,7 @@ def pod_environment(found, root):
             for item in secret.get("items", []):
                 own = secrets.get(secret.get("secretName"), {}).get(item["key"])
                 put(name, item["path"], base64.b64decode(own).decode() if own else f"the {item['key']}")
-        if name == "tls":
+        if name in ("tls", "ftp-tls"):
             for path, text in ELSEWHERE.items():
                 put(name, path, text)
     return {

@@ -59,6 +59,10 @@ def test_with_a_certificate_ftp_needs_no_plain_text(rendered):
     assert variables["HUGBUCKET_FTP_PLAINTEXT"] == "never" and variables["HUGBUCKET_FTPS_ADDR"] == "0.0.0.0:2990"
     ports = {port["name"]: port["port"] for port in of_kind(found, "Service", "rel-hugbucket-ftp")["spec"]["ports"]}
     assert ports["ftps"] == 990
+    own = rendered(FTP, {"ftp": {"plaintext": "never", "tls": {"existingSecret": "cert"}}})
+    assert "HUGBUCKET_TLS_CERT_FILE" not in environment(own), "S3 stays plain"
+    assert environment(own)["HUGBUCKET_FTP_TLS_CERT_FILE"].endswith("/ftp-tls/tls.crt")
+    assert {volume["name"]: volume.get("secret", {}).get("secretName") for volume in gateway(own)[1]["volumes"]}["ftp-tls"] == "cert"
     assert variables["HUGBUCKET_TLS_CERT_FILE"].endswith("/tls.crt")
 
 

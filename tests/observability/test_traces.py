@@ -278,7 +278,9 @@ def test_a_collector_that_hangs_does_no_harm(start_gateway):
     collector.close()
 
 
-def test_a_collector_that_is_not_there_does_no_harm(start_gateway):
-    with start_gateway(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1", **SOON) as gateway:
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_collector_that_is_not_there_does_no_harm(start_gateway, protocol):
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    with start_gateway(**endpoint, **SOON) as gateway:
         gateway.client().create_bucket(Bucket="unwatched")
         assert gateway.stop() == 0

@@ -82,6 +82,14 @@
 - name: HUGBUCKET_FTPS_ADDR
   value: "0.0.0.0:{{ int $v.ftp.implicitTls.port }}"
 {{- end }}
+{{- if $v.ftp.tls.existingSecret }}
+- name: HUGBUCKET_FTP_TLS_CERT_FILE
+  value: /etc/hugbucket/ftp-tls/tls.crt
+- name: HUGBUCKET_FTP_TLS_KEY_FILE
+  value: /etc/hugbucket/ftp-tls/tls.key
+{{- end }}
+- name: HUGBUCKET_FTP_MAX_LIST_ENTRIES
+  value: {{ int $v.ftp.maxListEntries | quote }}
 - name: HUGBUCKET_FTP_PROXY_PROTOCOL
   value: {{ $v.ftp.proxyProtocol | quote }}
 - name: HUGBUCKET_FTP_MAX_SESSIONS

@@ -55,6 +55,12 @@
     secretName: {{ $v.tls.existingSecret }}
     defaultMode: 0440
 {{- end }}
+{{- if and $v.ftp.enabled $v.ftp.tls.existingSecret }}
+- name: ftp-tls
+  secret:
+    secretName: {{ $v.ftp.tls.existingSecret }}
+    defaultMode: 0440
+{{- end }}
 {{- with $v.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -81,6 +87,11 @@
 {{- if $v.tls.existingSecret }}
 - name: tls
   mountPath: /etc/hugbucket/tls
+  readOnly: true
+{{- end }}
+{{- if and $v.ftp.enabled $v.ftp.tls.existingSecret }}
+- name: ftp-tls
+  mountPath: /etc/hugbucket/ftp-tls
   readOnly: true
 {{- end }}
 {{- with $v.extraVolumeMounts }}

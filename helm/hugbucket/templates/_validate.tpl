@@ -39,11 +39,12 @@ like is told by values.schema.json; here is what must fit together.
   {{- if gt (add (sub $last $first) 1) 100 -}}
     {{- fail (printf "ftp.passivePorts: %d ports are too many for a Service, whose ports are listed one by one; give at most 100" (add (sub $last $first) 1)) -}}
   {{- end -}}
-  {{- if and (ne $v.ftp.plaintext "always") (empty $v.tls.existingSecret) -}}
-    {{- fail "ftp.enabled: nobody could log in; name a certificate in tls.existingSecret, or set ftp.plaintext to always, which sends passwords as they are" -}}
+  {{- $certificate := or $v.ftp.tls.existingSecret $v.tls.existingSecret -}}
+  {{- if and (ne $v.ftp.plaintext "always") (empty $certificate) -}}
+    {{- fail "ftp.enabled: nobody could log in; name a certificate in ftp.tls.existingSecret or tls.existingSecret, or set ftp.plaintext to always, which sends passwords as they are" -}}
   {{- end -}}
-  {{- if and $v.ftp.implicitTls.enabled (empty $v.tls.existingSecret) -}}
-    {{- fail "ftp.implicitTls.enabled: name a certificate in tls.existingSecret" -}}
+  {{- if and $v.ftp.implicitTls.enabled (empty $certificate) -}}
+    {{- fail "ftp.implicitTls.enabled: name a certificate in ftp.tls.existingSecret or tls.existingSecret" -}}
   {{- end -}}
   {{- range list $v.s3.port $v.ftp.port $v.ftp.implicitTls.port $v.admin.port -}}
     {{- if and (ge (int .) $first) (le (int .) $last) -}}
