@@ -210,15 +210,9 @@ async fn listen_alone() -> io::Result<TcpListener> {
     }
 }
 
-/// Bytes that lie between the engine and its session in either direction. The system would let it grow to megabytes, which is
-/// of use over long distances; here it would only carry the bytes out of the processor's cache.
-const LOOPBACK_BUFFER_BYTES: u32 = 256 << 10;
-
 /// Connects from the very address that it connects to.
 async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(LOOPBACK_BUFFER_BYTES)?;
-    socket.set_send_buffer_size(LOOPBACK_BUFFER_BYTES)?;
     socket.bind(SocketAddr::new(to.ip(), 0))?;
     let stream = socket.connect(to).await?;
     stream.set_nodelay(true)?;
