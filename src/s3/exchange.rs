@@ -18,7 +18,7 @@ use crate::s3::params::Params;
 use crate::s3::server::OverTls;
 use crate::sigv4::{ClaimOptions, ContentSha256, claim, verify_document};
 use crate::storage::{
-    Credentials, Gateway, Integrity, Operation, Protocol, RequestContext, StorageError,
+    Credentials, Gateway, Identify, Integrity, Operation, Protocol, RequestContext, StorageError,
 };
 
 /// A request that was read but not judged.
@@ -53,6 +53,15 @@ impl Caller {
     /// Returns the request's id.
     pub(super) fn request_id(&self) -> Arc<str> {
         Arc::clone(&self.context.request_id)
+    }
+
+    /// Has the stack judge the claim of the request's head, and nothing else.
+    ///
+    /// Errors: as auth refuses.
+    async fn identify(&self) -> Result<(), Fault> {
+        let (context, credentials) = (self.context.clone(), self.credentials.clone());
+        let known = self.gateway.call(context, credentials, Identify).await;
+        known.map(|_| ()).map_err(Fault::from_stack)
     }
 
     /// Replaces what the request's head claims by what its body does: a form is signed in its fields.
@@ -131,12 +140,19 @@ impl Exchange {
 
     /// Reads a document whole and checks it against what was signed and announced of it.
     ///
-    /// Returns the caller and the document. Errors: as [`LentBody::read_document`], BadDigest, XAmzContentSHA256Mismatch.
+    /// A client that waits to be asked for the document is judged first; the operation that the document is for is judged as all are.
+    ///
+    /// Returns the caller and the document. Errors: as auth refuses; as [`LentBody::read_document`], BadDigest,
+    /// XAmzContentSHA256Mismatch.
     pub(super) async fn read_document(
         self,
         limit_bytes: usize,
         announced: Integrity,
     ) -> Result<(Caller, Bytes), Fault> {
+        if self.headers.contains_key(header::EXPECT) {
+            // The first look at the body asks the client for it, so whoever is not known must be refused before.
+            self.caller.identify().await?;
+        }
         let signed = self.signed_payload();
         let patience = self.config.document_timeout;
         let document = self.body.read_document(limit_bytes, patience).await?;

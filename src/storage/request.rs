@@ -109,7 +109,7 @@ impl<C> StorageRequest<C> {
 }
 
 /// Who a client claims to be. Nothing is proven yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Credentials {
     /// No claim.
     Anonymous,

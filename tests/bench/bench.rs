@@ -5,6 +5,7 @@
 //! gateway. Runs are interleaved and medians are reported, with CPU seconds and peak memory beside the rates. Cold means a
 //! freshly started process.
 
+mod bare;
 mod client;
 mod download;
 mod ftp;

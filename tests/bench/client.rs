@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::own_usage;
 use crate::scenario::{HUB_TOKEN, NAMESPACE};
-use crate::{ftp, s3, xet};
+use crate::{bare, ftp, s3, xet};
 
 /// Which way to the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub(crate) enum Via {
     S3Signed,
     /// The `hf-xet` client, without any gateway.
     Xet,
+    /// The first bytes of each object by bare upstream calls; no rate comes of it.
+    Bare,
     /// FTP in the clear, a session for each object.
     Ftp,
 }
@@ -108,6 +110,11 @@ async fn run_job(job: Job) -> Result<Outcome> {
             )
             .await?,
         ),
+        Via::Bare => Client::Bare(bare::Client::new(
+            &job.endpoint,
+            HUB_TOKEN,
+            &format!("{NAMESPACE}/{}", job.bucket),
+        )?),
         Via::Ftp => Client::Ftp(job.endpoint.clone(), job.bucket.clone()),
         via => Client::S3(s3::Client::new(
             &job.endpoint,
@@ -145,6 +152,7 @@ async fn run_job(job: Job) -> Result<Outcome> {
 enum Client {
     S3(s3::Client),
     Xet(xet::Client),
+    Bare(bare::Client),
     /// Where, and the bucket.
     Ftp(String, String),
 }
@@ -165,6 +173,7 @@ impl Client {
                     at_once,
                 },
             ) => client.multipart(key, body, *part_bytes, *at_once).await,
+            (Self::Bare(client), _) => client.first_byte(key).await,
             (Self::Ftp(endpoint, bucket), action) => {
                 let (endpoint, is_get) = (endpoint.clone(), *action == Action::Get);
                 let path = format!("/{bucket}/{key}");

@@ -113,7 +113,7 @@ impl Stand {
         size: usize,
     ) -> Result<Job> {
         let endpoint = match via {
-            Via::Xet => self.hub.address("hub")?,
+            Via::Xet | Via::Bare => self.hub.address("hub")?,
             Via::Ftp => self.gateway.address("ftp")?,
             Via::S3 | Via::S3Signed => self.s3()?,
         };
@@ -306,6 +306,17 @@ fn concurrent_reads() -> Result<()> {
             },
         ]));
     }
+    let job = stand.job(Via::Bare, Action::Get, "big-{n}", READERS, READERS, 0)?;
+    let (outcome, _, _) = stand.run(&job)?;
+    table.row(&cells([
+        "upstream's round trips alone".to_owned(),
+        "–".into(),
+        format!("{:.1}", median(&outcome.first_byte_ms)),
+        format!("{:.1}", quantile(&outcome.first_byte_ms, 1.0)),
+        "–".into(),
+        "–".into(),
+        "–".into(),
+    ]));
     table.print();
     Ok(())
 }

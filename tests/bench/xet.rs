@@ -22,9 +22,9 @@ pub(crate) struct Client {
 }
 
 #[derive(Debug, Clone)]
-struct Access {
-    url: String,
-    token: String,
+pub(crate) struct Access {
+    pub(crate) url: String,
+    pub(crate) token: String,
     expires: u64,
 }
 
@@ -135,7 +135,7 @@ impl Client {
     }
 }
 
-async fn access(
+pub(crate) async fn access(
     http: &reqwest::Client,
     hub_token: &str,
     bucket: &str,

@@ -180,6 +180,14 @@ async fn whatever_is_hopeless_is_refused_before_100_continue() {
             put("/bucket?policy").signed(&stand),
             (501, "NotImplemented"),
         ),
+        (
+            "document of a stranger",
+            Request::new("POST", "/bucket?delete")
+                .body("never sent")
+                .access_key("nobody")
+                .signed(&stand),
+            (403, "InvalidAccessKeyId"),
+        ),
     ] {
         let head = request
             .head
@@ -191,6 +199,14 @@ async fn whatever_is_hopeless_is_refused_before_100_continue() {
         assert_eq!(answer.header("connection"), "close", "{name}");
         assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "{name}");
     }
+    let document = "<Delete><Object><Key>k</Key></Object></Delete>";
+    let request = Request::new("POST", "/bucket?delete")
+        .body(document)
+        .header("expect", "100-continue")
+        .signed(&stand);
+    let mut stream = connect(&stand).await;
+    stream.write_all(request.head.as_bytes()).await.unwrap();
+    assert_eq!(Answer::read(&mut stream, false).await.status, 100);
     // Whatever may be sent is asked for, once.
     let request = put("/bucket/k")
         .header("expect", "100-continue")
