@@ -59,6 +59,9 @@ impl Drop for Coming {
     }
 }
 
+/// Longest time that a batch waits for company, however slow its calls are: a write that is stuck must not hold up the others.
+const MAX_PATIENCE: Duration = Duration::from_millis(250);
+
 /// How long a batch call takes, smoothed over about eight of them.
 #[derive(Debug, Default)]
 pub(super) struct BatchLatency(AtomicU64);
@@ -75,9 +78,11 @@ impl BatchLatency {
         self.0.store(smoothed, Ordering::Relaxed);
     }
 
-    /// Returns how long a batch may wait for company: three quarters of a call. Longer, and it would be better to send two.
+    /// Returns how long a batch may wait for company: three quarters of a call, for beyond that it is better to send two, and
+    /// at most 250 ms.
     pub(super) fn patience(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed)) * 3 / 4
+        let call = Duration::from_micros(self.0.load(Ordering::Relaxed));
+        (call * 3 / 4).min(MAX_PATIENCE)
     }
 }
 
@@ -112,5 +117,7 @@ mod tests {
         assert_eq!(latency.patience(), Duration::from_millis(60));
         latency.note(Duration::from_millis(160));
         assert_eq!(latency.patience(), Duration::from_micros(67_500));
+        latency.note(Duration::from_secs(60));
+        assert_eq!(latency.patience(), MAX_PATIENCE);
     }
 }
