@@ -23,10 +23,17 @@ fn peak_mib(pid: u32) -> u64 {
         / 1024
 }
 
+const FRAME_BYTES: usize = 32 << 10;
+
+/// What the n-th writer sends as its frame.
+fn content(writer: u64, frame: u64) -> Vec<u8> {
+    random_bytes(writer << 32 | frame, FRAME_BYTES)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_slow_writers_all_finish_within_the_budget() {
-    const WRITERS: usize = 200;
-    const FRAMES: usize = 24;
+    const WRITERS: u64 = 200;
+    const FRAMES: u64 = 160;
     let stand = Stand::start_with(&[("HUGBUCKET_INGEST_MAX_BYTES", "64 MiB")]).await;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -34,7 +41,6 @@ async fn two_hundred_slow_writers_all_finish_within_the_budget() {
     let uploads = (0..WRITERS).map(|n| {
         let (s3, http, expiry) = (stand.s3(), http.clone(), expiry.clone());
         async move {
-            let bytes = Bytes::from(random_bytes(n as u64, FRAMES * 32_768));
             let signed = s3
                 .put_object()
                 .bucket(BUCKET)
@@ -42,18 +48,13 @@ async fn two_hundred_slow_writers_all_finish_within_the_budget() {
                 .presigned(expiry)
                 .await
                 .unwrap();
-            // 24 frames with a pause after each: all writers have begun long before any of them ends.
-            let frames = futures::stream::iter(0..FRAMES).then({
-                let bytes = bytes.clone();
-                move |frame| {
-                    let piece = bytes.slice(frame * 32_768..(frame + 1) * 32_768);
-                    async move {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                        Ok::<_, std::io::Error>(piece)
-                    }
-                }
+            // Many frames with a pause before each: all writers have begun long before any of them ends.
+            let frames = futures::stream::iter(0..FRAMES).then(move |frame| async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok::<_, std::io::Error>(Bytes::from(content(n, frame)))
             });
-            let request = http.put(signed.uri()).header("content-length", bytes.len());
+            let len_bytes = FRAMES * FRAME_BYTES as u64;
+            let request = http.put(signed.uri()).header("content-length", len_bytes);
             let answer = request
                 .body(reqwest::Body::wrap_stream(frames))
                 .send()
@@ -64,12 +65,16 @@ async fn two_hundred_slow_writers_all_finish_within_the_budget() {
     });
     futures::future::join_all(uploads).await;
     let peak = peak_mib(stand.gateway.pid());
+    // They bring 1,000 MiB. Beside the budget, a connection holds a buffer of 400 KiB, a frame that may be as long, and what is
+    // cut of it; the process itself takes the rest.
+    let most = 64 + WRITERS * 5 / 2 + 64;
     assert!(
-        peak < 250,
-        "{peak} MiB for a budget of 64 MiB and 200 connections"
+        peak < most,
+        "{peak} MiB for a budget of 64 MiB and {WRITERS} connections"
     );
     let s3 = stand.s3();
     for n in [0, 99, 199] {
-        assert!(get(&s3, &format!("slow/{n}")).await.unwrap() == random_bytes(n, FRAMES * 32_768));
+        let whole: Vec<u8> = (0..FRAMES).flat_map(|frame| content(n, frame)).collect();
+        assert!(get(&s3, &format!("slow/{n}")).await.unwrap() == whole);
     }
 }
