@@ -15,6 +15,7 @@ use crate::provider::cas::CasConfig;
 use crate::provider::http::HttpConfig;
 use crate::provider::hub::HubConfig;
 use crate::provider::multipart::SweepConfig;
+use crate::provider::undo::UndoConfig;
 use crate::provider::{HfProvider, ProviderConfig};
 use crate::s3::{self, CorsRule, CorsRules, S3Config, TrustedProxies};
 use crate::stack::{StackSettings, storage_stack};
@@ -72,7 +73,8 @@ pub(super) fn assemble(
     })
 }
 
-fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig {
+/// Returns what the provider needs to know to use the Hub at `endpoint`.
+pub(super) fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig {
     let http = HttpConfig {
         // A proxy cannot reach a loopback port of this process.
         uses_env_proxy: !config.hub.is_development(),
@@ -95,6 +97,9 @@ fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig {
             ..SweepConfig::default()
         },
         keeps_checksums: config.s3.stores_checksums,
+        undo: UndoConfig {
+            periods: config.undo.clone(),
+        },
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Subcommand};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::config::parse;
 use crate::config::setting::{CONFIG_VARIABLE, Kind, SETTINGS, Setting};
@@ -34,6 +36,8 @@ pub enum Command {
     DevHub(DevHubArguments),
     /// Ask a running gateway whether it is ready.
     HealthCheck(HealthCheckArguments),
+    /// Bring back what was overwritten or deleted.
+    Undelete(UndeleteArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +49,9 @@ enum Subcommands {
     /// Ask the gateway of the same configuration whether it is ready; exit code 0 or 1.
     #[command(name = "healthcheck")]
     HealthCheck(HealthCheckArguments),
+    /// Bring back what was overwritten or deleted, in buckets that keep it (`undo` in the configuration file).
+    #[command(name = "undelete")]
+    Undelete(UndeleteArguments),
 }
 
 /// Arguments of `hugbucket devhub`.
@@ -83,6 +90,28 @@ pub struct HealthCheckArguments {
     /// How long to wait for the answer.
     #[arg(long, default_value = "3 s", value_parser = parse::duration)]
     pub timeout: Duration,
+}
+
+/// Arguments of `hugbucket undelete`.
+#[derive(Debug, Clone, Args)]
+pub struct UndeleteArguments {
+    /// What to bring back: `s3://bucket/key`, or `s3://bucket/directory/` for everything below it.
+    #[arg(value_name = "s3://BUCKET/KEY")]
+    pub target: String,
+    /// Bring back what stood at this time, such as 2026-01-02T03:04:05Z, and not what was replaced last.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub at: Option<OffsetDateTime>,
+    /// Show the copies that are kept, and change nothing.
+    #[arg(long)]
+    pub list: bool,
+    /// Replace what stands there now.
+    #[arg(long)]
+    pub force: bool,
+}
+
+fn moment(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| format!("`{text}` is not a time such as 2026-01-02T03:04:05Z"))
 }
 
 /// Reads the process's command line. Ends the process for `--help` and `--version` (0), and for what is malformed (2).
@@ -162,6 +191,7 @@ fn from_matches(matches: &ArgMatches) -> Result<Invocation, clap::Error> {
             #[cfg(feature = "devhub")]
             Subcommands::DevHub(arguments) => Command::DevHub(arguments),
             Subcommands::HealthCheck(arguments) => Command::HealthCheck(arguments),
+            Subcommands::Undelete(arguments) => Command::Undelete(arguments),
         },
         None if matches.get_flag("check-config") => Command::CheckConfig,
         None if matches.get_flag("print-config") => Command::PrintConfig,
@@ -234,6 +264,19 @@ mod tests {
             invocation.command,
             Command::HealthCheck(HealthCheckArguments { timeout, .. }) if timeout == Duration::from_secs(1)
         ));
+    }
+
+    #[test]
+    fn undelete_takes_a_time_and_refuses_what_is_none() {
+        let invocation = invoke(&["undelete", "s3://b/k", "--at", "2026-01-02T03:04:05Z"]);
+        let Command::Undelete(arguments) = invocation.unwrap().command else {
+            panic!()
+        };
+        assert_eq!(arguments.target, "s3://b/k");
+        assert_eq!(arguments.at.unwrap().unix_timestamp(), 1_767_323_045);
+        assert!(!arguments.list && !arguments.force);
+        assert!(invoke(&["undelete"]).is_err());
+        assert!(invoke(&["undelete", "s3://b/k", "--at", "yesterday"]).is_err());
     }
 
     #[cfg(feature = "devhub")]

@@ -11,6 +11,7 @@
 //! | [`reload`] | follows the files of the configuration |
 //! | `announce` | tells people and programs that the gateway is there |
 //! | `devhub` | runs the development Hub, alone or inside the gateway |
+//! | `undelete` | brings back what was overwritten or deleted |
 //! | `healthcheck` | asks a running gateway how it is |
 
 pub mod cli;
@@ -24,6 +25,7 @@ mod devhub;
 mod healthcheck;
 mod identity;
 mod listen;
+mod undelete;
 mod upstream;
 
 use std::fmt;
@@ -125,6 +127,10 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         }
         #[cfg(feature = "devhub")]
         Command::DevHub(arguments) => block_on(devhub::run_alone(arguments)),
+        Command::Undelete(arguments) => {
+            let config = Config::resolve(&values()?)?;
+            block_on(async move { undelete::run(&config, &arguments).await })
+        }
         Command::HealthCheck(arguments) => block_on(healthcheck::run(&values()?, arguments)),
     }
 }

@@ -1,4 +1,5 @@
-//! The configuration file: TOML with the settings as top-level keys, and lists of credentials, users, and CORS rules.
+//! The configuration file: TOML with the settings as top-level keys, lists of credentials, users, and CORS rules, and the table
+//! of buckets with undo.
 //!
 //! ```toml
 //! namespace = "my-org"
@@ -10,6 +11,7 @@
 //! rights = "read-only"
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -28,6 +30,8 @@ pub struct FileContents {
     pub ftp_users: Vec<FtpUserEntry>,
     /// CORS of single buckets.
     pub cors_rules: Vec<CorsRuleEntry>,
+    /// How long what is overwritten or deleted is kept, by bucket.
+    pub undo: BTreeMap<String, String>,
 }
 
 /// A setting in a configuration file.
@@ -156,6 +160,7 @@ fn parse(text: &str) -> Result<FileContents, String> {
             "s3_credentials" => contents.s3_credentials = list(&key, value)?,
             "ftp_users" => contents.ftp_users = list(&key, value)?,
             "cors_rules" => contents.cors_rules = list(&key, value)?,
+            "undo" => contents.undo = list(&key, value)?,
             _ => contents.values.push(setting_value(key, &value)?),
         }
     }
@@ -172,7 +177,7 @@ fn located(error: &toml::de::Error, text: &str) -> String {
     format!("line {line}: {}", error.message().replace('\n', ", "))
 }
 
-fn list<T: serde::de::DeserializeOwned>(key: &str, value: toml::Value) -> Result<Vec<T>, String> {
+fn list<T: serde::de::DeserializeOwned>(key: &str, value: toml::Value) -> Result<T, String> {
     value
         .try_into()
         .map_err(|error: toml::de::Error| format!("`{key}`: {}", error.message()))

@@ -10,7 +10,7 @@
 //! | [`setting`] | the table of all settings |
 //! | [`source`], [`mod@file`] | the sources and which one wins |
 //! | [`parse`] | texts into sizes, times, addresses, lists |
-//! | [`settings`], [`credential`], [`ftp`], [`cors`] | the typed configuration |
+//! | [`settings`], [`credential`], [`ftp`], [`cors`], [`undo`] | the typed configuration |
 //! | `resolve` | from texts to types, and the rules about what belongs together |
 //! | [`mod@print`] | the effective configuration as a TOML document without secrets |
 
@@ -27,6 +27,7 @@ mod resolve;
 pub mod setting;
 pub mod settings;
 pub mod source;
+pub mod undo;
 
 pub use cors::BucketCors;
 pub use credential::{FtpUser, S3Credential};

@@ -38,6 +38,9 @@ pub fn document(values: &Values) -> String {
     for rule in &values.file.cors_rules {
         push_line(&mut text, &format!("# cors_rules: {}", rule.bucket));
     }
+    for (bucket, period) in &values.file.undo {
+        push_line(&mut text, &format!("# undo: {bucket} for {period}"));
+    }
     for user in &values.file.ftp_users {
         push_line(&mut text, &format!("# ftp_users: {}", user.name));
     }

@@ -12,6 +12,7 @@ use crate::config::settings::{
     Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings, TlsFiles,
 };
 use crate::config::source::Values;
+use crate::config::undo;
 use crate::storage::Secret;
 use crate::telemetry::{LogFormat, LogSettings};
 
@@ -44,6 +45,7 @@ impl Config {
                     at_least(16 << 20, text)
                 })?,
             },
+            undo: undo::undo_periods(values)?,
             limits: limits(values)?,
             drain: DrainTimes {
                 delay: values.parse("HUGBUCKET_SHUTDOWN_DELAY", parse::duration)?,

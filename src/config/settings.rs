@@ -1,5 +1,6 @@
 //! The typed configuration: what the rest of the process sees.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub struct Config {
     pub caches: Caches,
     /// Memory that transfers may use.
     pub budgets: Budgets,
+    /// `[undo]` of the file, empty: how long what is overwritten or deleted is kept, by `namespace/bucket`, `bucket`, or
+    /// `*`; zero is off.
+    pub undo: BTreeMap<String, Duration>,
     /// What a single client may take.
     pub limits: Limits,
     /// How the process ends.

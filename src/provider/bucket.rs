@@ -2,6 +2,7 @@
 
 use crate::provider::hub::{BucketRecord, CreateOutcome, HubClient, TreeEntry, TreeQuery};
 use crate::provider::list::is_hidden_file;
+use crate::provider::undo::{expiry_of, is_copy};
 use crate::storage::{
     BucketCreated, BucketDeleted, BucketFound, BucketId, BucketInfo, BucketList, BucketName,
     StorageError, Tenant, Visibility,
@@ -83,28 +84,38 @@ pub async fn delete(
     name: &BucketName,
 ) -> Result<BucketDeleted, StorageError> {
     let bucket = tenant.bucket(name);
-    if !is_empty(hub, tenant, &bucket).await? {
+    if let Some(left) = what_is_left(hub, tenant, &bucket).await? {
         return Err(StorageError::BucketNotEmpty {
             bucket: name.to_string(),
+            holds_only_copies: left == Left::Copies,
         });
     }
     hub.delete_bucket(&tenant.hub_token, &bucket).await?;
     Ok(BucketDeleted {})
 }
 
-/// Reports whether a bucket holds nothing but hugbucket's own hidden state. A recursive listing, because the Hub promises
-/// nothing about the freshness of others.
-async fn is_empty(
+/// What a bucket that is not empty holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Objects,
+    /// Nothing but copies of objects that are kept for undo, and have not expired.
+    Copies,
+}
+
+/// Returns what a bucket holds besides hugbucket's own hidden state; `None` for nothing. A recursive listing, because the Hub
+/// promises nothing about the freshness of others.
+async fn what_is_left(
     hub: &HubClient,
     tenant: &Tenant,
     bucket: &BucketId,
-) -> Result<bool, StorageError> {
+) -> Result<Option<Left>, StorageError> {
     let mut query = TreeQuery {
         prefix: String::new(),
         is_recursive: true,
         limit: FIRST_LOOK,
     };
     let mut cursor: Option<String> = None;
+    let mut has_copies = false;
     loop {
         let page = hub
             .tree_page(&tenant.hub_token, bucket, &query, cursor.as_deref())
@@ -115,11 +126,20 @@ async fn is_empty(
             TreeEntry::Directory(_) => true,
         };
         if !page.entries.iter().all(is_hidden) {
-            return Ok(false);
+            return Ok(Some(Left::Objects));
         }
+        let now = hub.now();
+        has_copies |= page.entries.iter().any(|entry| match entry {
+            // What is kept for ever, or by an unknown clock, has not expired.
+            TreeEntry::File(file) if is_copy(&file.path) => {
+                let expiry = expiry_of(file);
+                expiry.zip(now).is_none_or(|(expiry, now)| now <= expiry)
+            }
+            TreeEntry::File(_) | TreeEntry::Directory(_) => false,
+        });
         cursor = page.next;
         if cursor.is_none() {
-            return Ok(true);
+            return Ok(has_copies.then_some(Left::Copies));
         }
         query.limit = NEXT_LOOKS;
     }
@@ -214,7 +234,9 @@ mod tests {
         for path in ["a", "dir/.hugbucket_keep", ".hugbucketx"] {
             let (hub, fake) = FakeHub::start(vec![files(&[".hugbucket/parts/1", path])]).await;
             let error = delete(&hub, &tenant(&[]), &name("data")).await.unwrap_err();
-            assert!(matches!(error, StorageError::BucketNotEmpty { bucket } if bucket == "data"));
+            assert!(
+                matches!(error, StorageError::BucketNotEmpty { bucket, holds_only_copies: false } if bucket == "data")
+            );
             assert_eq!(fake.asked().len(), 1);
         }
     }
@@ -230,6 +252,29 @@ mod tests {
         .await;
         delete(&hub, &tenant(&[]), &name("data")).await.unwrap();
         assert_eq!(fake.lines().last().unwrap(), "DELETE /api/buckets/me/data");
+    }
+
+    #[tokio::test]
+    async fn a_bucket_with_copies_is_deleted_only_once_they_have_expired() {
+        // Replaced in January 2026, and kept for so many seconds.
+        let copy =
+            |secs: u64| format!(".hugbucket/undo/keys/k/1767323045000-{secs}-00000000/content");
+        let now = "Fri, 02 Jan 2026 04:04:05 GMT";
+        for (secs, is_deleted) in [
+            (3599, true),
+            (3700, false),
+            (7200, false),
+            (u64::MAX, false),
+        ] {
+            let listed = files(&[&copy(1), &copy(secs)]).header("date", now);
+            let (hub, fake) = FakeHub::start(vec![listed, Reply::empty(200)]).await;
+            let outcome = delete(&hub, &tenant(&[]), &name("data")).await;
+            assert_eq!(outcome.is_ok(), is_deleted, "{secs}");
+            assert_eq!(fake.asked().len(), 1 + usize::from(is_deleted));
+            if let Err(error) = outcome {
+                assert!(error.to_string().contains("kept for undo"), "{error}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@
 //! | [`parts`], [`tags`] | the parts that an object was uploaded in, and its tags |
 //! | [`multipart`] | multipart uploads, whose state lies in the bucket |
 //! | [`sidecar`] | metadata that the Hub has no field for |
+//! | [`undo`] | copies of what was overwritten or deleted |
 //! | [`recent`] | what this process wrote lately |
 //! | `turn` | one at a time |
 //! | [`commit`] | group commit: many writes, one batch call, each with its own verdict |
@@ -31,6 +32,7 @@ pub mod service;
 pub mod sidecar;
 pub mod tags;
 mod turn;
+pub mod undo;
 pub mod write;
 
 use std::sync::Arc;
@@ -47,6 +49,7 @@ use crate::provider::list::Lister;
 use crate::provider::multipart::{SweepConfig, Sweeper, UploadCaches};
 use crate::provider::recent::RecentWrites;
 use crate::provider::turn::Turns;
+use crate::provider::undo::{Undo, UndoConfig};
 use crate::storage::{BucketId, ContentHash, ObjectKey, StorageError, Tenant, Visibility};
 use crate::telemetry::Metrics;
 
@@ -63,6 +66,8 @@ pub struct ProviderConfig {
     pub keeps_checksums: bool,
     /// What is swept of uploads that nobody completes.
     pub sweep: SweepConfig,
+    /// Where overwritten and deleted objects are kept for a while.
+    pub undo: UndoConfig,
 }
 
 /// Acts on operations. Clones share connections, caches, budgets, and queues.
@@ -79,6 +84,8 @@ struct Shared {
     /// Objects whose tags somebody is changing.
     tagging: Turns<ObjectKey>,
     sweeper: Sweeper,
+    undo: Undo,
+    metrics: Metrics,
     default_visibility: Visibility,
     keeps_checksums: bool,
     /// Writes whose bytes are all in: they run to their end whether or not somebody waits.
@@ -93,6 +100,7 @@ impl HfProvider {
         let hub = HubClient::new(config.hub, metrics.clone())?;
         let finishing = TaskTracker::new();
         let recent = RecentWrites::default();
+        let undo = Undo::new(config.undo, metrics);
         Ok(Self(Arc::new(Shared {
             cas: CasClient::new(config.cas, metrics.clone())?,
             committer: Committer::new(
@@ -100,11 +108,14 @@ impl HfProvider {
                 metrics.clone(),
                 finishing.clone(),
                 recent.clone(),
+                undo.clone(),
             ),
             lister: Lister::new(hub.clone(), recent),
             uploads: UploadCaches::new(metrics),
             tagging: Turns::default(),
             sweeper: Sweeper::new(config.sweep),
+            undo,
+            metrics: metrics.clone(),
             default_visibility: config.default_visibility,
             keeps_checksums: config.keeps_checksums,
             finishing,

@@ -180,6 +180,7 @@ impl HfProvider {
             let _barrier = provider.0.committer.barrier(&id).await;
             let deleted = bucket::delete(provider.hub(), &tenant, &operation.bucket).await?;
             provider.0.cas.forget_bucket(&id);
+            provider.0.undo.forget(&id);
             Ok(deleted)
         })
         .await

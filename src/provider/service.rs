@@ -44,7 +44,9 @@ impl HfProvider {
             AnyOperation::CreateBucket(operation) => {
                 let visibility = operation.visibility.unwrap_or(self.0.default_visibility);
                 let created = bucket::create(hub, &tenant, &operation.bucket, visibility).await?;
-                self.0.cas.forget_bucket(&tenant.bucket(&operation.bucket));
+                let bucket = tenant.bucket(&operation.bucket);
+                self.0.cas.forget_bucket(&bucket);
+                self.0.undo.forget(&bucket);
                 AnyOutput::CreateBucket(created)
             }
             AnyOperation::HeadBucket(operation) => {

@@ -17,7 +17,7 @@ impl From<StorageError> for Fault {
         match error {
             E::NoSuchBucket { bucket }
             | E::BucketAlreadyExists { bucket }
-            | E::BucketNotEmpty { bucket }
+            | E::BucketNotEmpty { bucket, .. }
             | E::InvalidBucketName { bucket, .. } => fault.with("BucketName", bucket),
             E::NoSuchKey { key } => fault.with("Key", key),
             E::NoSuchUpload { upload_id } => fault.with("UploadId", upload_id),
@@ -110,6 +110,14 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
             S::CONFLICT,
             "BucketAlreadyExists",
             "The requested bucket name is not available. Please select a different name and try again.",
+        ),
+        E::BucketNotEmpty {
+            holds_only_copies: true,
+            ..
+        } => (
+            S::CONFLICT,
+            "BucketNotEmpty",
+            "The bucket you tried to delete is not empty: it holds copies of overwritten or deleted objects that are kept for undo until they expire.",
         ),
         E::BucketNotEmpty { .. } => (
             S::CONFLICT,
@@ -351,7 +359,10 @@ mod tests {
             E::NoSuchKey { key: "a<b".into() },
             E::NoSuchUpload { upload_id: text() },
             E::BucketAlreadyExists { bucket: text() },
-            E::BucketNotEmpty { bucket: text() },
+            E::BucketNotEmpty {
+                bucket: text(),
+                holds_only_copies: false,
+            },
             E::InvalidBucketName {
                 bucket: text(),
                 reason: "too short",

@@ -36,11 +36,13 @@ pub enum StorageError {
         /// The bucket's name.
         bucket: String,
     },
-    /// The bucket still holds objects.
-    #[error("bucket `{bucket}` is not empty")]
+    /// The bucket still holds objects, or copies of objects that can be brought back.
+    #[error("bucket `{bucket}` is not empty{}", not_empty_because(*holds_only_copies))]
     BucketNotEmpty {
         /// The bucket's name.
         bucket: String,
+        /// Whether nothing is left but copies of overwritten and deleted objects.
+        holds_only_copies: bool,
     },
     /// The name breaks the rules for bucket names.
     #[error("invalid bucket name `{bucket}`: {reason}")]
@@ -386,6 +388,16 @@ impl StorageError {
             Self::Unavailable { .. } => "unavailable",
             Self::Internal { .. } => "internal",
         }
+    }
+}
+
+/// Continues the sentence about a bucket that is not empty.
+fn not_empty_because(holds_only_copies: bool) -> &'static str {
+    match holds_only_copies {
+        true => {
+            ": it holds copies of overwritten or deleted objects that are kept for undo until they expire"
+        }
+        false => "",
     }
 }
 

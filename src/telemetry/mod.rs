@@ -20,7 +20,7 @@ pub use admin::Admin;
 pub use logging::{LogFilter, LogFormat, LogSettings, Telemetry};
 pub use metrics::{
     AuthFailure, CacheName, CacheResult, ConfigPart, InFlight, Metrics, PartSource, RefusedBy,
-    SessionStart, Status, UploadEvent, Upstream,
+    SessionStart, Status, UndoEvent, UploadEvent, Upstream,
 };
 pub use readiness::Readiness;
 pub use tally::Tally;

@@ -35,6 +35,7 @@ mod stand;
 mod strangers;
 mod tags;
 mod tls;
+mod undo;
 mod uploads;
 #[path = "../bench/xet.rs"]
 mod xet;

@@ -12,6 +12,7 @@ use hugbucket::provider::cas::CasConfig;
 use hugbucket::provider::http::HttpConfig;
 use hugbucket::provider::hub::HubConfig;
 use hugbucket::provider::multipart::{SweepConfig, Swept};
+use hugbucket::provider::undo::UndoConfig;
 use hugbucket::provider::{HfProvider, ProviderConfig};
 use hugbucket::storage::{
     AnyOperation, BucketName, DeleteObject, DescribeObject, Guards, Namespace, ObjectKey,
@@ -355,6 +356,7 @@ pub(crate) fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant
         default_visibility: Visibility::Private,
         keeps_checksums: false,
         sweep,
+        undo: UndoConfig::default(),
     };
     let tenant = Tenant {
         principal: Principal {
@@ -370,7 +372,7 @@ pub(crate) fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant
 }
 
 /// Lets the Hub believe that what it holds was uploaded some hours ago.
-fn hours_later(stand: &Stand, hours: u64) {
+pub(crate) fn hours_later(stand: &Stand, hours: u64) {
     let ahead = Duration::from_secs(hours * 3600 + 60);
     stand.hub.faults().turn(|knobs| knobs.clock_ahead = ahead);
 }

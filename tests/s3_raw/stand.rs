@@ -11,6 +11,7 @@ use hugbucket::provider::cas::CasConfig;
 use hugbucket::provider::http::HttpConfig;
 use hugbucket::provider::hub::HubConfig;
 use hugbucket::provider::multipart::SweepConfig;
+use hugbucket::provider::undo::UndoConfig;
 use hugbucket::provider::{HfProvider, ProviderConfig};
 use hugbucket::s3::{self, S3Config, ServerLimits};
 use hugbucket::stack::{StackSettings, storage_stack};
@@ -64,6 +65,7 @@ impl Stand {
             default_visibility: Visibility::Private,
             keeps_checksums: false,
             sweep: SweepConfig::default(),
+            undo: UndoConfig::default(),
         };
         let provider = HfProvider::new(provider, &metrics).unwrap();
         let tenancy = Tenancy::unresolved();

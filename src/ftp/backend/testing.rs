@@ -204,7 +204,10 @@ impl Memory {
                 let bucket = delete.bucket.to_string();
                 let mut state = self.state();
                 if !state.buckets[&bucket].is_empty() {
-                    return Err(StorageError::BucketNotEmpty { bucket });
+                    return Err(StorageError::BucketNotEmpty {
+                        bucket,
+                        holds_only_copies: false,
+                    });
                 }
                 state.buckets.remove(&bucket);
                 AnyOutput::DeleteBucket(BucketDeleted {})

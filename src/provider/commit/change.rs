@@ -96,6 +96,12 @@ impl Change {
         }
     }
 
+    /// Returns the key of the object that it writes or deletes; `None` for changes of hidden files alone.
+    pub(super) fn written_key(&self) -> Option<&ObjectKey> {
+        let object = self.object.as_ref()?;
+        matches!(object.demand, Demand::Conditions(_)).then_some(&object.key)
+    }
+
     /// Returns the lines beside the object's own.
     pub(super) fn companions(&self) -> impl Iterator<Item = &BatchLine> {
         let object = self.object.as_ref();

@@ -16,6 +16,8 @@
 //! - A conditional change is sent again only while its conditions still hold.
 //! - A change of what lies beside an object takes its place among the writes of that object, and leaves only if the object
 //!   and the file beside it are what they were when it was prepared.
+//! - Where undo is on, what a change replaces is registered once more before the change leaves; if that fails, so does the
+//!   change.
 //! - If the line of an object fails for good, what its other lines changed is put back as far as it is known.
 //! - A caller that leaves does not take its change back.
 
@@ -23,6 +25,7 @@ mod change;
 mod coming;
 mod companions;
 mod judge;
+mod keep;
 mod queue;
 mod settle;
 
@@ -43,6 +46,7 @@ use crate::provider::commit::companions::Companions;
 use crate::provider::commit::queue::{Pending, Queue};
 use crate::provider::hub::{BatchError, BatchLine, FileRecord, HubClient};
 use crate::provider::recent::RecentWrites;
+use crate::provider::undo::Undo;
 use crate::storage::{BucketId, Secret, StorageError};
 use crate::telemetry::Metrics;
 
@@ -55,6 +59,7 @@ struct Shared {
     metrics: Metrics,
     tasks: TaskTracker,
     recent: RecentWrites,
+    undo: Undo,
     /// How long to wait before failed lines are sent again, attempt by attempt.
     resend_after: Vec<Duration>,
     companions: Companions,
@@ -78,14 +83,22 @@ impl Bucket {
 }
 
 impl Committer {
-    /// Creates a committer; its batch calls run in `tasks`, and what they wrote is noted in `recent`.
-    pub fn new(hub: HubClient, metrics: Metrics, tasks: TaskTracker, recent: RecentWrites) -> Self {
+    /// Creates a committer; its batch calls run in `tasks`, what they wrote is noted in `recent`, and what they replace is
+    /// kept as `undo` says.
+    pub(in crate::provider) fn new(
+        hub: HubClient,
+        metrics: Metrics,
+        tasks: TaskTracker,
+        recent: RecentWrites,
+        undo: Undo,
+    ) -> Self {
         let resend_after = vec![Duration::from_secs(2), Duration::from_secs(4)];
         Self(Arc::new(Shared {
             hub,
             metrics,
             tasks,
             recent,
+            undo,
             resend_after,
             companions: Companions::default(),
             latency: BatchLatency::default(),
@@ -129,6 +142,7 @@ impl Committer {
             token: token.clone(),
             answer,
             span,
+            keeping: None,
         });
         // Only now that it is in line.
         drop(coming);
@@ -207,8 +221,11 @@ impl Committer {
     }
 
     async fn send_group(&self, bucket: &BucketId, entry: &Arc<Bucket>, group: Vec<Pending>) {
-        let group = self.judge(bucket, entry, group).await;
-        let unsettled = self.send(bucket, entry, group).await;
+        let undo = self.undo_period(bucket, &group).await;
+        let (group, found) = self.judge(bucket, entry, group, undo).await;
+        // In a batch of its own, before the group: what depends on a line must not ride with it.
+        let (group, mut unsettled) = self.keep(bucket, entry, group, &found).await;
+        unsettled.extend(self.send(bucket, entry, group).await);
         entry.queue().finish_group();
         // What has to be looked up and sent again does not hold up the changes behind it.
         for unsettled in unsettled {

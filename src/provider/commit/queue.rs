@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::provider::commit::Change;
+use crate::provider::commit::keep::Keeping;
 use crate::provider::hub::{BatchLine, MAX_BATCH_LINES};
 use crate::storage::{Secret, StorageError};
 
@@ -16,6 +17,8 @@ pub(super) struct Pending {
     pub(super) answer: oneshot::Sender<Result<(), StorageError>>,
     /// The span of the commit, which is told how many lines it left with.
     pub(super) span: Span,
+    /// Whether what it replaces is kept, and what of it is. Known once its group is about to leave.
+    pub(super) keeping: Option<Keeping>,
 }
 
 /// The changes of one bucket in the order in which they came.
@@ -141,6 +144,7 @@ mod tests {
             token: Secret::new(token),
             answer: oneshot::channel().0,
             span: Span::none(),
+            keeping: None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::provider::commit::queue::{Pending, ordered_lines};
 use crate::provider::commit::{Bucket, Committer};
 use crate::provider::hub::{BatchError, BatchLine, EntryError, FileRecord};
+use crate::provider::sidecar;
 use crate::storage::{BucketId, StorageError};
 use crate::telemetry::Upstream;
 
@@ -28,6 +29,12 @@ impl Unsettled {
         }
     }
 
+    /// It has not left yet, since what it replaces could not be kept.
+    pub(super) fn unsent(pending: Pending) -> Self {
+        let lines = pending.change.lines().to_vec();
+        Self::refused(pending, lines)
+    }
+
     /// The Hub's answer was lost.
     pub(super) fn whole(pending: Pending) -> Self {
         let lines = pending.change.lines().to_vec();
@@ -40,9 +47,23 @@ impl Unsettled {
 
     /// Returns the paths to look up.
     fn paths(&self) -> Vec<String> {
+        let change = &self.pending.change;
         let lines = self.lines.iter().map(BatchLine::path);
-        let paths = lines.chain(self.pending.change.relied_on());
-        paths.map(str::to_owned).collect()
+        let mut paths: Vec<String> = lines.chain(change.relied_on()).map(str::to_owned).collect();
+        if self.replaces_what_is_kept()
+            && let Some(key) = change.written_key()
+        {
+            let beside = sidecar::path(key);
+            if !paths.contains(&beside) {
+                paths.push(beside);
+            }
+        }
+        paths
+    }
+
+    /// Reports whether the object's line is among those to be sent, and what it replaces is to be kept.
+    fn replaces_what_is_kept(&self) -> bool {
+        self.pending.keeping.is_some() && self.pending.change.has_object_in(&self.lines)
     }
 
     /// Judges whether the lines may be sent again, given what a look-up has found of them.
@@ -100,9 +121,23 @@ impl Committer {
                 return Ok(());
             }
             match found {
-                Ok(found) => unsettled.check_again(&found)?,
-                // Sent blindly, it could replace what its conditions protect.
-                Err(_) if unsettled.pending.change.is_conditional() => {
+                Ok(found) => {
+                    unsettled.check_again(&found)?;
+                    if unsettled.replaces_what_is_kept()
+                        && let Err(error) = self
+                            .keep_again(bucket, &mut unsettled.pending, &found)
+                            .await
+                    {
+                        failure = error;
+                        tokio::time::sleep(*delay).await;
+                        continue;
+                    }
+                }
+                // Sent blindly, it could replace what its conditions protect, or what is to be kept.
+                Err(_)
+                    if unsettled.pending.change.is_conditional()
+                        || unsettled.replaces_what_is_kept() =>
+                {
                     tokio::time::sleep(*delay).await;
                     continue;
                 }

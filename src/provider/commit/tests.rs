@@ -4,6 +4,7 @@ use super::*;
 use crate::provider::hub::fake::{
     FakeHub, Reply, add_line, bucket_id as bucket, delete_line, token,
 };
+use crate::provider::undo::UndoConfig;
 use crate::storage::{ContentHash, EtagMatch, ObjectKey, WriteConditions};
 
 fn add(path: &str) -> Change {
@@ -14,7 +15,7 @@ fn delete(path: &str) -> Change {
     Change::new(vec![delete_line(path)])
 }
 
-fn all_done(count: usize) -> Reply {
+pub(super) fn all_done(count: usize) -> Reply {
     Reply::json(
         200,
         &json!({"success": true, "processed": count, "succeeded": count, "failed": []}),
@@ -29,13 +30,13 @@ fn one_failed(count: usize, path: &str) -> Reply {
     )
 }
 
-fn present(path: &str) -> Reply {
+pub(super) fn present(path: &str) -> Reply {
     let file = json!({"type": "file", "path": path, "size": 0, "xetHash": ContentHash::EMPTY.as_str(),
         "uploadedAt": "2026-01-02T03:04:05.678Z"});
     Reply::json(200, &json!([file]))
 }
 
-fn nothing_there() -> Reply {
+pub(super) fn nothing_there() -> Reply {
     Reply::json(200, &json!([]))
 }
 
@@ -46,18 +47,24 @@ async fn committer(replies: Vec<Reply>) -> (Committer, FakeHub) {
 
 /// A committer that sends failed lines again almost at once.
 pub(super) fn impatient(hub: HubClient) -> Committer {
+    impatient_with(hub, UndoConfig::default())
+}
+
+/// The same, where undo is on.
+pub(super) fn impatient_with(hub: HubClient, undo: UndoConfig) -> Committer {
     let mut committer = Committer::new(
         hub,
         Metrics::new(),
         TaskTracker::new(),
         RecentWrites::default(),
+        Undo::new(undo, &Metrics::new()),
     );
     let shared = Arc::get_mut(&mut committer.0).unwrap();
     shared.resend_after = vec![Duration::from_millis(1), Duration::from_millis(1)];
     committer
 }
 
-fn batches(fake: &FakeHub) -> Vec<usize> {
+pub(super) fn batches(fake: &FakeHub) -> Vec<usize> {
     let batches = fake
         .asked()
         .into_iter()

@@ -144,7 +144,7 @@ impl Layout {
 
 impl HfProvider {
     /// Hands over every file under a hidden prefix, page by page, so that nothing but what `take` keeps stays in memory.
-    pub(super) async fn scan(
+    pub(in crate::provider) async fn scan(
         &self,
         tenant: &Tenant,
         bucket: &BucketId,

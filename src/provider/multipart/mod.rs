@@ -326,7 +326,7 @@ impl HfProvider {
     }
 
     /// Removes files of hugbucket's own, a batch's worth at a time. What is already gone counts as removed.
-    async fn remove_paths(
+    pub(in crate::provider) async fn remove_paths(
         &self,
         tenant: &Tenant,
         bucket: &BucketId,

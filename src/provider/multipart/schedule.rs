@@ -107,6 +107,9 @@ impl HfProvider {
             if let Err(error) = provider.sweep(&tenant, &bucket).await {
                 tracing::warn!(%bucket, %error, "failed to sweep");
             }
+            if let Err(error) = provider.sweep_copies(&tenant, &bucket).await {
+                tracing::warn!(%bucket, %error, "failed to remove copies that have expired");
+            }
         };
         sweeper.tasks.spawn(async move {
             // A removal that was sent runs to its end by itself.

@@ -118,6 +118,34 @@ impl UploadEvent {
     }
 }
 
+/// What became of a copy of something that was overwritten or deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UndoEvent {
+    /// It was made.
+    Kept,
+    /// It could not be made, so the write did not leave, or not yet.
+    Failed,
+    /// It was not made because the bucket is public.
+    RefusedPublic,
+    /// It was removed after its time.
+    Expired,
+}
+
+impl UndoEvent {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Kept, Self::Failed, Self::RefusedPublic, Self::Expired];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Failed => "failed",
+            Self::RefusedPublic => "refused_public",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// Where a part came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartSource {

@@ -11,6 +11,7 @@
 //! | `cache` | `cache_*` |
 //! | `ftp` | `ftp_*` |
 //! | `multipart` | `multipart_*` |
+//! | `undo` | `undo_copies_total` |
 //! | `process` | `build_info`, `ready`, `shutting_down`, panics, configuration, `tokio_*`, and the usual `process_*` |
 
 mod cache;
@@ -21,6 +22,7 @@ mod multipart;
 mod process;
 mod register;
 mod requests;
+mod undo;
 mod upstream;
 
 use std::fmt;
@@ -30,7 +32,8 @@ use prometheus::{Error, Registry, TextEncoder};
 
 pub use ftp::SessionStart;
 pub use labels::{
-    AuthFailure, CacheName, CacheResult, PartSource, RefusedBy, Status, UploadEvent, Upstream,
+    AuthFailure, CacheName, CacheResult, PartSource, RefusedBy, Status, UndoEvent, UploadEvent,
+    Upstream,
 };
 pub use requests::{ProviderSeries, RequestSeries};
 pub use upstream::InFlight;
@@ -43,6 +46,7 @@ pub use process::ConfigPart;
 use process::ProcessSeries;
 use register::Register;
 use requests::RequestSeriesSet;
+use undo::UndoSeries;
 use upstream::UpstreamSeries;
 
 /// The version of this build.
@@ -68,6 +72,7 @@ struct Series {
     listing: ListingSeries,
     ftp: FtpSeries,
     multipart: MultipartSeries,
+    undo: UndoSeries,
     process: ProcessSeries,
     readings: Readings,
 }
@@ -105,6 +110,7 @@ impl Metrics {
             listing: ListingSeries::register(&register)?,
             ftp: FtpSeries::register(&register)?,
             multipart: MultipartSeries::register(&register)?,
+            undo: UndoSeries::register(&register)?,
             process: ProcessSeries::register(&register)?,
             process_registry: process::registry()?,
             readings: Readings::default(),
