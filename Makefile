@@ -8,7 +8,7 @@ SUITES := fmt clippy doc unit clients helm observe deny
 # A suite that cannot run here says why and exits with this code; `make test` reports it as skipped.
 SKIPPED := 77
 
-.PHONY: help run build test bench e2e image clean $(SUITES)
+.PHONY: help run build test soak bench e2e image clean $(SUITES)
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -25,6 +25,10 @@ build: ## Build target/release/hugbucket.
 
 test: ## Run all suites; the last line sums them up.
 	@MAKE="$(MAKE)" tests/run $(SUITES)
+
+soak: ## Hold the promises under load, faults, and kills for half an hour; SECONDS=600 is shorter, SEED=1 repeats a run.
+	HUGBUCKET_SOAK_SECONDS=$(or $(SECONDS),1800) $(if $(SEED),HUGBUCKET_SOAK_SEED=$(SEED)) \
+		$(CARGO) test --locked --test soak -- --nocapture --exact what_is_promised_holds_in_bad_weather_and_after_kills
 
 bench: ## Measure side by side with the client without a gateway; prints the README's tables.
 	$(CARGO) bench --bench bench

@@ -1,4 +1,4 @@
-//! The development Hub's own routes: faults, knobs, and counters. Only the main user may use them.
+//! The development Hub's own routes: faults, weather, knobs, and counters. Only the main user may use them.
 
 use axum::extract::State;
 use axum::routing::get;
@@ -11,15 +11,18 @@ use super::identity::Caller;
 use super::knobs::Knobs;
 use super::refusal::Refusal;
 use super::state::Shared;
+use super::weather::Weather;
 
 /// What `POST /devhub/faults` asks for; everything may be left out. It happens in the order of the fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Command {
-    /// Forgets the faults that are still to come.
+    /// Forgets the faults that are still to come, and the weather.
     clear: bool,
     /// Adds faults.
     inject: Vec<Fault>,
+    /// Changes the weather: faults by chance.
+    weather: Option<Weather>,
     /// Changes the named knobs.
     knobs: Map<String, Value>,
     /// Makes what was handed out so far invalid.
@@ -57,6 +60,9 @@ async fn change_faults(
     for fault in command.inject {
         state.faults.inject(fault);
     }
+    if let Some(weather) = command.weather {
+        state.faults.set_weather(weather);
+    }
     state.faults.turn(|present| *present = knobs);
     for expiry in command.expire {
         match expiry {
@@ -79,7 +85,7 @@ async fn reset_calls(State(state): State<Shared>, caller: Caller) -> Result<(), 
 }
 
 fn summary(faults: &Faults) -> Value {
-    json!({ "faults": faults.remaining(), "knobs": *faults.knobs() })
+    json!({ "faults": faults.remaining(), "weather": faults.weather(), "knobs": *faults.knobs() })
 }
 
 fn merge(present: &Knobs, changes: Map<String, Value>) -> Result<Knobs, Refusal> {
@@ -118,8 +124,14 @@ mod tests {
             { "route": "batch", "times": 2, "effect": { "kind": "status", "status": 503, "retry_after": 1 } },
             { "route": "xorb-get", "after": 1, "effect": { "kind": "truncate", "after_bytes": 100 } },
             { "route": "shard", "effect": { "kind": "reset_after" } },
-        ], "expire": ["tokens"] });
+        ], "weather": { "seed": 7, "chances": [
+            { "aim": "all", "per_mille": 100, "effect": { "kind": "delay", "millis": 300 } },
+            { "aim": { "class": "storage" }, "per_mille": 5, "effect": { "kind": "length", "difference": -9 } },
+            { "aim": { "route": "tree" }, "per_mille": 50, "effect": { "kind": "repeated" } },
+        ] }, "expire": ["tokens"] });
         let command: Command = serde_json::from_value(text).unwrap();
         assert_eq!(command.inject.len(), 3);
+        let weather = command.weather.unwrap();
+        assert_eq!((weather.seed, weather.chances.len()), (7, 3));
     }
 }

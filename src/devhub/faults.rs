@@ -1,12 +1,13 @@
 //! Failures on demand.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::knobs::Knobs;
 use super::route::Route;
 use super::signer::Signer;
+use super::weather::{Sky, Weather};
 
 /// A failure that meets the next calls of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ pub struct Fault {
     /// How many calls pass unharmed first.
     #[serde(default)]
     pub after: u32,
-    /// How many calls it meets. For [`Effect::FailEntries`]: how many entries.
+    /// How many calls it meets; how many lines, where the effect is about lines of a batch.
     #[serde(default = "once")]
     pub times: u32,
     /// What happens.
@@ -74,11 +75,22 @@ pub enum Effect {
         /// Index of that byte.
         at_byte: u64,
     },
+    /// The answer announces another length than it has. With a longer one, the connection is closed before all has come;
+    /// with a shorter one, the end of the body is withheld, and what is left looks complete. Bodies of unknown length, and
+    /// empty ones, stay as they are.
+    Length {
+        /// Bytes that are announced beyond the true ones; negative for fewer.
+        difference: i64,
+    },
     /// The call takes longer.
     Delay {
         /// Milliseconds.
         millis: u64,
     },
+    /// All CAS tokens expire just before this call.
+    ExpireTokens,
+    /// All signed addresses expire just before this call.
+    ExpireUrls,
     /// Lines of a batch fail; only on [`Route::Batch`].
     FailEntries {
         /// Part of the path that a line must contain; empty for any.
@@ -86,6 +98,22 @@ pub enum Effect {
         /// The error of those lines.
         error: String,
     },
+    /// Lines of a batch are answered as done, and are not done; only on [`Route::Batch`]. No real Hub does so: it shows
+    /// whether a test would notice a lost write.
+    LoseEntries {
+        /// Part of the path that a line must contain; empty for any.
+        path: String,
+    },
+    /// Lines of a batch that add a file give it the content of another one in the bucket; only on [`Route::Batch`]. No real
+    /// Hub does so either: it shows whether a test would notice wrong bytes.
+    SwapEntries {
+        /// Part of the path that a line must contain; empty for any.
+        path: String,
+    },
+    /// The entries of a page come in reverse; only on [`Route::Tree`].
+    Unsorted,
+    /// The first entry of a page comes twice; only on [`Route::Tree`].
+    Repeated,
     /// The event stream of a shard upload ends with an error; only on [`Route::Shard`].
     ShardError {
         /// Whether the event invites the client to try again.
@@ -112,16 +140,67 @@ impl Effect {
         }
     }
 
+    /// Returns the path that a line of a batch must contain to be met; none for effects that are not about lines.
+    pub(super) fn line_path(&self) -> Option<&str> {
+        match self {
+            Self::FailEntries { path, .. }
+            | Self::LoseEntries { path }
+            | Self::SwapEntries { path } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Reports whether the handler of the route looks for the fault, rather than what stands before all handlers.
     fn is_for_handler(&self) -> bool {
-        matches!(self, Self::FailEntries { .. } | Self::ShardError { .. })
+        match self {
+            Self::FailEntries { .. }
+            | Self::LoseEntries { .. }
+            | Self::SwapEntries { .. }
+            | Self::Unsorted
+            | Self::Repeated
+            | Self::ShardError { .. } => true,
+            Self::Status { .. }
+            | Self::ResetBefore
+            | Self::ResetAfter
+            | Self::Truncate { .. }
+            | Self::Corrupt { .. }
+            | Self::Length { .. }
+            | Self::Delay { .. }
+            | Self::ExpireTokens
+            | Self::ExpireUrls => false,
+        }
+    }
+
+    /// Returns the effect with numbers drawn from nothing, or from one byte, up to its own.
+    pub(super) fn drawn(&self, draw: u64) -> Self {
+        let up_to = |most: u64| draw % most.saturating_add(1).max(1);
+        match self {
+            Self::Delay { millis } => Self::Delay {
+                millis: up_to(*millis),
+            },
+            Self::Truncate { after_bytes } => Self::Truncate {
+                after_bytes: up_to(*after_bytes),
+            },
+            Self::Corrupt { at_byte } => Self::Corrupt {
+                at_byte: up_to(*at_byte),
+            },
+            Self::Length { difference } => {
+                let most = difference.unsigned_abs().clamp(1, 1 << 40);
+                let size = 1 + (draw % most).cast_signed();
+                Self::Length {
+                    difference: size * difference.signum(),
+                }
+            }
+            other => other.clone(),
+        }
     }
 }
 
-/// The faults to come, and the knobs.
+/// The faults to come, the weather, and the knobs.
 #[derive(Debug)]
 pub struct Faults {
     pending: Mutex<Vec<Fault>>,
+    sky: Mutex<Sky>,
     knobs: RwLock<Arc<Knobs>>,
     signer: Arc<Signer>,
 }
@@ -130,6 +209,7 @@ impl Faults {
     pub(super) fn new(knobs: Knobs, signer: Arc<Signer>) -> Self {
         Self {
             pending: Mutex::default(),
+            sky: Mutex::default(),
             knobs: RwLock::new(Arc::new(knobs)),
             signer,
         }
@@ -140,9 +220,20 @@ impl Faults {
         self.pending().push(fault);
     }
 
-    /// Forgets all faults; the knobs stay.
+    /// Forgets all faults, and brings fair weather; the knobs stay.
     pub fn clear(&self) {
         self.pending().clear();
+        self.set_weather(Weather::default());
+    }
+
+    /// Changes the weather. Its draws begin anew.
+    pub fn set_weather(&self, weather: Weather) {
+        *self.sky() = Sky::new(weather);
+    }
+
+    /// Returns the present weather.
+    pub fn weather(&self) -> Weather {
+        self.sky().weather().clone()
     }
 
     /// Returns the faults that are still to come.
@@ -176,12 +267,17 @@ impl Faults {
         self.take_if(route, |effect| !effect.is_for_handler())
     }
 
-    /// Takes the fault that meets this call, if `matches`.
+    /// Takes the fault that meets this call, if `matches`: one that was injected, else one of the weather.
     pub(super) fn take_if(
         &self,
         route: Route,
         matches: impl Fn(&Effect) -> bool,
     ) -> Option<Effect> {
+        let injected = self.take_injected(route, &matches);
+        injected.or_else(|| self.sky().strike(route, &matches))
+    }
+
+    fn take_injected(&self, route: Route, matches: impl Fn(&Effect) -> bool) -> Option<Effect> {
         let mut pending = self.pending();
         let index = pending
             .iter()
@@ -199,8 +295,12 @@ impl Faults {
         Some(effect)
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
+    fn pending(&self) -> MutexGuard<'_, Vec<Fault>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sky(&self) -> MutexGuard<'_, Sky> {
+        self.sky.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

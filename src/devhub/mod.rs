@@ -11,6 +11,7 @@
 //! | `registry` | buckets and files: an index in memory over a journal |
 //! | `store` | xorbs on disk, and what shards registered |
 //! | `observe` | what happens around every call: counting, latency, rate limits, faults |
+//! | `faults`, `weather` | what goes wrong: on demand, and by chance |
 //! | `control` | `/devhub/faults` and `/devhub/calls` |
 //!
 //! Only the application and tests start it. It binds to loopback and knows nothing of the gateway.
@@ -35,6 +36,7 @@ mod server;
 mod signer;
 mod state;
 mod store;
+mod weather;
 
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
@@ -45,6 +47,7 @@ pub use faults::{Effect, Fault, Faults};
 pub use knobs::Knobs;
 pub use route::{Route, RouteClass};
 pub use server::DevHub;
+pub use weather::{Aim, Chance, Weather};
 
 use state::Shared;
 

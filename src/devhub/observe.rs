@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::DATE;
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 
@@ -86,8 +86,24 @@ async fn with_fault(
         Some(Effect::Corrupt { at_byte }) => {
             damage(next.run(request).await, Damage::Corrupt(at_byte))
         }
+        Some(Effect::Length { difference }) => lie(next.run(request).await, difference),
+        Some(Effect::ExpireTokens) => {
+            state.faults.expire_tokens();
+            next.run(request).await
+        }
+        Some(Effect::ExpireUrls) => {
+            state.faults.expire_urls();
+            next.run(request).await
+        }
         // Handlers look for these themselves; they never arrive here.
-        Some(Effect::FailEntries { .. } | Effect::ShardError { .. }) => next.run(request).await,
+        Some(
+            Effect::FailEntries { .. }
+            | Effect::LoseEntries { .. }
+            | Effect::SwapEntries { .. }
+            | Effect::Unsorted
+            | Effect::Repeated
+            | Effect::ShardError { .. },
+        ) => next.run(request).await,
     }
 }
 
@@ -120,6 +136,18 @@ fn damage(response: Response, damage: Damage) -> Response {
             count: |_| {},
         })
     })
+}
+
+/// Announces another length than the body has.
+fn lie(mut response: Response, difference: i64) -> Response {
+    let len = http_body::Body::size_hint(response.body()).exact();
+    let Some(len) = len.filter(|len| *len > 0) else {
+        return response;
+    };
+    let announced = len.saturating_add_signed(difference);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(announced));
+    damage(response, Damage::Length)
 }
 
 fn count_received(state: &Shared, route: Route, request: Request) -> Request {
@@ -182,10 +210,12 @@ enum Damage {
     Truncate(u64),
     /// The byte at this index is inverted.
     Corrupt(u64),
+    /// The bytes are right, but not as many as the head says; the server goes by the head only if it does not know better.
+    Length,
 }
 
-/// A body whose bytes are counted, and damaged on request. It keeps the announced length, so that a cut body is seen as
-/// one.
+/// A body whose bytes are counted, and damaged on request. But for [`Damage::Length`], it keeps the announced length, so
+/// that a cut body is seen as one.
 struct Watched<F> {
     inner: Body,
     position: u64,
@@ -217,6 +247,11 @@ impl<F: Fn(u64) + Unpin> http_body::Body for Watched<F> {
             return Poll::Pending;
         };
         let Some(Ok(frame)) = frame else {
+            if matches!(self.damage, Some(Damage::Length)) && self.flushes > 0 {
+                self.flushes -= 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Poll::Ready(frame);
         };
         let data = match frame.into_data() {
@@ -234,13 +269,16 @@ impl<F: Fn(u64) + Unpin> http_body::Body for Watched<F> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match self.damage {
+            Some(Damage::Length) => SizeHint::default(),
+            _ => self.inner.size_hint(),
+        }
     }
 }
 
 fn damaged(data: Bytes, start: u64, damage: Option<Damage>) -> Bytes {
     match damage {
-        None => data,
+        None | Some(Damage::Length) => data,
         Some(Damage::Truncate(after)) => {
             let kept = usize::try_from(after - start).unwrap_or(usize::MAX);
             data.slice(..kept.min(data.len()))

@@ -34,8 +34,9 @@ pub enum Route {
     FileGet,
 }
 
-/// Who answers a call: decides latency and rate limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who answers a call: decides latency and rate limits. Names in JSON are in kebab case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RouteClass {
     /// The Hub's API.
     Api,

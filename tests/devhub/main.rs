@@ -9,3 +9,4 @@ mod content;
 mod faults;
 mod files;
 mod harness;
+mod weather;

@@ -35,12 +35,12 @@ fn apply(state: &Hub, caller: &Caller, key: &BucketKey, body: &[u8]) -> Result<R
     let mut failed = Vec::new();
     for line in lines {
         let path = line.path().to_owned();
-        match judge(state, caller, line) {
-            Ok(change) => changes.push(change),
+        match judge(state, caller, key, line) {
+            Ok(change) => changes.extend(change),
             Err(error) => failed.push(json!({ "path": path, "error": error })),
         }
     }
-    let succeeded = changes.len();
+    let succeeded = processed - failed.len();
     if !state.registry.commit(key, changes)? {
         return Err(Refusal::no_bucket());
     }
@@ -57,20 +57,37 @@ fn apply(state: &Hub, caller: &Caller, key: &BucketKey, body: &[u8]) -> Result<R
     Ok((status, Json(answer)).into_response())
 }
 
-/// Turns a line into a change, or says why it fails.
-fn judge(state: &Hub, caller: &Caller, line: Line) -> Result<Change, String> {
-    let meets = |effect: &Effect| matches!(effect, Effect::FailEntries { path, .. } if line.path().contains(path.as_str()));
-    if let Some(Effect::FailEntries { error, .. }) = state.faults.take_if(Route::Batch, meets) {
-        return Err(error);
+/// Turns a line into a change, or says why it fails. Nothing comes of a line that is answered as done and is lost.
+fn judge(
+    state: &Hub,
+    caller: &Caller,
+    key: &BucketKey,
+    line: Line,
+) -> Result<Option<Change>, String> {
+    let meets = |effect: &Effect| {
+        let path = effect.line_path();
+        path.is_some_and(|path| line.path().contains(path))
+    };
+    let injected = state.faults.take_if(Route::Batch, meets);
+    match injected {
+        Some(Effect::FailEntries { error, .. }) => return Err(error),
+        Some(Effect::LoseEntries { .. }) => return Ok(None),
+        _ => {}
     }
-    match line {
-        Line::Delete { path } => Ok(Change::Delete { path }),
+    let change = match line {
+        Line::Delete { path } => Change::Delete { path },
         Line::Add {
             path,
             xet_hash,
             mtime,
             content_type,
-        } => put(state, path, &xet_hash, mtime, content_type),
+        } => {
+            let hash = match injected {
+                Some(Effect::SwapEntries { .. }) => another(state, caller, key, &xet_hash)?,
+                _ => xet_hash,
+            };
+            put(state, path, &hash, mtime, content_type)?
+        }
         Line::Copy {
             path,
             xet_hash,
@@ -79,9 +96,20 @@ fn judge(state: &Hub, caller: &Caller, line: Line) -> Result<Change, String> {
             source_repo_id,
         } => {
             check_source(state, caller, &source_repo_type, &source_repo_id)?;
-            put(state, path, &xet_hash, mtime, None)
+            put(state, path, &xet_hash, mtime, None)?
         }
-    }
+    };
+    Ok(Some(change))
+}
+
+/// Returns the hash of a file in the bucket that has other content; the same one if there is none.
+fn another(state: &Hub, caller: &Caller, key: &BucketKey, hash: &str) -> Result<String, String> {
+    let found = caller.read(state, key, |bucket| {
+        let mut others = bucket.files.values().filter(|file| file.hash != hash);
+        others.next().map(|file| file.hash.clone())
+    });
+    let found = found.map_err(|_| "bucket not found".to_owned())?;
+    Ok(found.unwrap_or_else(|| hash.to_owned()))
 }
 
 fn put(

@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 use super::buckets::next_link;
 use super::file_json::file_json;
 use crate::devhub::clock::{iso, now_millis};
+use crate::devhub::faults::Effect;
 use crate::devhub::identity::Caller;
 use crate::devhub::refusal::Refusal;
 use crate::devhub::registry::{BucketKey, Cursor, Entry, FileEntry, Listing};
+use crate::devhub::route::Route;
 use crate::devhub::state::{Shared, State as Hub, blocking};
 
 const DEFAULT_LIMIT: usize = 1000;
@@ -85,8 +87,12 @@ fn page(
         let entries: Vec<Value> = page.entries.iter().map(entry_json).collect();
         (entries, page.next)
     })?;
-    if knobs.tree_unsorted {
+    let takes = |wanted: Effect| (state.faults).take_if(Route::Tree, |effect| *effect == wanted);
+    if knobs.tree_unsorted || takes(Effect::Unsorted).is_some() {
         entries.reverse();
+    }
+    if takes(Effect::Repeated).is_some() {
+        entries.extend(entries.first().cloned());
     }
     let mut response = Json(entries).into_response();
     if let Some(next) = next {
