@@ -51,9 +51,9 @@
 //!
 //! # The life of a STOR
 //!
-//! A session of the [`ftp`] adapter reads the command, opens the data connection, and passes the bytes on to libunftp, which
-//! serves as its engine behind a loopback connection; the backend that libunftp calls turns them into the body of a
-//! [`storage::PutObject`], and the rest is the life of a PUT. The end of a data connection says little: a client that dies
+//! A session of the [`ftp`] adapter reads the command, and opens the data connection. libunftp, its engine behind a loopback
+//! connection, carries the command out; the backend that libunftp calls takes the bytes straight from the session as the body
+//! of a [`storage::PutObject`], and the rest is the life of a PUT. The end of a data connection says little: a client that dies
 //! ends it too. So the body ends well only after the session has said that the end was a clean one, and that the client is
 //! still there and did not take the upload back.
 //!
@@ -81,6 +81,8 @@ pub mod config;
 pub mod devhub;
 pub mod ftp;
 pub mod layers;
+#[cfg(feature = "micro")]
+pub mod micro;
 pub mod provider;
 pub mod s3;
 pub mod shutdown;

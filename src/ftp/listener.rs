@@ -15,9 +15,8 @@ use crate::ftp::command;
 use crate::ftp::config::FtpConfig;
 use crate::ftp::control::Control;
 use crate::ftp::data::PassivePorts;
-use crate::ftp::gate::Gate;
+use crate::ftp::links::Links;
 use crate::ftp::proxy;
-use crate::ftp::refusal::RefusalSlot;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::{Ends, Session};
 use crate::ftp::tls::FtpTls;
@@ -75,12 +74,12 @@ impl Ftp {
         })
     }
 
-    pub(super) fn backend(&self, gate: Gate, refusals: RefusalSlot) -> Backend {
+    pub(super) fn backend(&self, links: Links) -> Backend {
         let settings = BackendSettings {
             max_list_entries: self.config.limits.max_list_entries,
             metrics: self.metrics.clone(),
         };
-        Backend::new(self.gateway.clone(), gate, refusals, settings)
+        Backend::new(self.gateway.clone(), links, settings)
     }
 
     /// Serves `listener` until the process begins to end, then lets transfers under way finish.

@@ -1,8 +1,9 @@
 //! Transfers: one future each. Dropped at any moment, it leaves nothing behind that could pass for a complete transfer.
 //!
-//! Bytes run between the client's data connection and the engine's. A clean end on one side becomes a clean end on the other,
-//! and everything else becomes a reset. An upload's clean end is made known to the [`Gate`] first, since nothing passes there
-//! otherwise. The reply that announces a download waits for its first byte, so that what is missing is refused at once, as
+//! The bytes of files run between the client's data connection and the [`Conduit`](crate::ftp::conduit::Conduit); listings
+//! come from the engine's own data connection. A clean end of the client's becomes a clean end of the engine's, and everything
+//! else becomes a reset. An upload's clean end is made known to the [`Gate`](crate::ftp::gate::Gate) first, since nothing
+//! passes there otherwise. The reply that announces a download waits for its first byte, so that what is missing is refused at once, as
 //! clients expect that look before they load.
 
 use std::future::Future;
@@ -12,19 +13,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
+use crate::ftp::conduit::Delivery;
 use crate::ftp::data::{DataSource, DataStream, Peers, end_with_fin};
 use crate::ftp::engine::Engine;
-use crate::ftp::gate::Gate;
+use crate::ftp::frames::Frames;
+use crate::ftp::links::Links;
 use crate::ftp::refusal::RefusalSlot;
 use crate::ftp::reply::Reply;
 use crate::ftp::tls::FtpTls;
+use crate::storage::StorageError;
 use crate::telemetry::Metrics;
 
-/// How much is passed on at once, in bytes.
+/// How much is read at once, in bytes.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// Room below which a read gets a new buffer. Until then short reads share one, so that what waits for the CAS pins no more
+/// memory than it fills.
+const SHORTEST_READ_BYTES: usize = 32 << 10;
+
+/// How much of a listing is passed on at once, in bytes.
+const LISTING_BUFFER_BYTES: usize = 64 << 10;
 
 /// How long after the end of an upload in the clear the client may still take it back, or turn out to be dead: a process that
 /// is killed closes its data connection and its control connection within the same moment, in any order. An encrypted end
@@ -88,10 +100,8 @@ impl Progress {
 pub(super) struct Transfer<'s> {
     /// Carries it out.
     pub(super) engine: &'s mut Engine,
-    /// Lets uploads pass.
-    pub(super) gate: &'s Gate,
-    /// Where the reasons of refusals lie.
-    pub(super) refusals: &'s RefusalSlot,
+    /// What is shared with the engine's backend.
+    pub(super) links: &'s Links,
     /// The engine's command, path included.
     pub(super) command: String,
     /// Where it begins in the file, in bytes.
@@ -117,9 +127,11 @@ impl Transfer<'_> {
             stall: self.stall,
             progress: self.progress,
         };
-        let Self { engine, gate, .. } = self;
+        let Self { engine, links, .. } = self;
+        let (gate, refusals) = (&links.gate, &links.refusals);
         gate.begin();
-        let mut inlet = match begin(engine, &self.command, self.offset, self.refusals).await {
+        let inflow = links.conduit.open_up();
+        let mut inlet = match begin(engine, &self.command, self.offset, refusals).await {
             Ok(inlet) => inlet,
             Err(ended) => return ended,
         };
@@ -129,13 +141,13 @@ impl Transfer<'_> {
             return Ended::Cut(no_connection());
         };
         let _open = self.metrics.ftp_data_connection();
-        let mut buffer = vec![0; BUFFER_BYTES];
         let mut verdict = pin!(engine.reply());
         let passed = tokio::select! {
             biased;
-            passed = relay(&mut data, &mut inlet, &mut buffer, 0, &pace) => passed,
+            // The way is closed with this, before the engine hears of any end.
+            passed = take_in(&mut data, inflow, &pace) => passed,
             // Before the end of the data, it can only be a refusal.
-            early = &mut verdict => return settled(early, self.refusals, "Refused."),
+            early = &mut verdict => return settled(early, refusals, "Refused."),
         };
         let patience = match passed {
             Ok(()) => {
@@ -152,7 +164,7 @@ impl Transfer<'_> {
             Err(Broken::Sink) => REASON_TIMEOUT,
             Err(broken) => return Ended::Cut(broken.reply()),
         };
-        let ended = judged(verdict, patience, self.refusals, "Stored.").await;
+        let ended = judged(verdict, patience, refusals, "Stored.").await;
         if ended.is_success() {
             // The file is stored, whether or not the client hears this end.
             let _ = data.finish().await;
@@ -166,23 +178,37 @@ impl Transfer<'_> {
             stall: self.stall,
             progress: self.progress,
         };
-        let Self { engine, gate, .. } = self;
-        gate.begin();
-        let mut outlet = match begin(engine, &self.command, self.offset, self.refusals).await {
+        let Self { engine, links, .. } = self;
+        let refusals = &links.refusals;
+        links.gate.begin();
+        let mut handed_over = links.conduit.open_down();
+        let mut outlet = match begin(engine, &self.command, self.offset, refusals).await {
             Ok(outlet) => outlet,
             Err(ended) => return ended,
         };
         let mut verdict = pin!(engine.reply());
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let Ok(first_bytes) = outlet.read(&mut buffer).await else {
-            return judged(verdict, REASON_TIMEOUT, self.refusals, "Sent.")
+        let mut buffer = vec![0; LISTING_BUFFER_BYTES];
+        let read = tokio::select! {
+            biased;
+            Ok(delivery) = &mut handed_over => {
+                let client = Client {
+                    channel: self.channel,
+                    marks: self.marks,
+                    metrics: self.metrics,
+                };
+                return client.send(delivery, verdict, refusals, &pace).await;
+            }
+            read = outlet.read(&mut buffer) => read,
+        };
+        let Ok(first_bytes) = read else {
+            return judged(verdict, REASON_TIMEOUT, refusals, "Sent.")
                 .await
                 .or_cut();
         };
         let mut ended = None;
         if first_bytes == 0 {
             // Nothing to send, or nothing there: the engine says which.
-            let said = judged(verdict.as_mut(), REASON_TIMEOUT, self.refusals, "Sent.").await;
+            let said = judged(verdict.as_mut(), REASON_TIMEOUT, refusals, "Sent.").await;
             if !said.is_success() {
                 return said;
             }
@@ -199,8 +225,53 @@ impl Transfer<'_> {
         }
         let ended = match ended {
             Some(ended) => ended,
-            None => judged(verdict, REASON_TIMEOUT, self.refusals, "Sent.").await,
+            None => judged(verdict, REASON_TIMEOUT, refusals, "Sent.").await,
         };
+        if ended.is_success() && data.finish().await.is_err() {
+            return Ended::Settled(connection_lost());
+        }
+        // Without a finish, the drop of the data connection is a reset: half a file must not look like one.
+        ended
+    }
+}
+
+/// The client's side of a download.
+struct Client<'s> {
+    channel: Channel,
+    marks: mpsc::Sender<Reply>,
+    metrics: &'s Metrics,
+}
+
+impl Client<'_> {
+    /// Sends a file that the backend has handed over.
+    async fn send(
+        self,
+        mut delivery: Delivery,
+        verdict: Pin<&mut impl Future<Output = io::Result<Reply>>>,
+        refusals: &RefusalSlot,
+        pace: &Pace,
+    ) -> Ended {
+        let first = match Frames::next(&mut delivery.body).await {
+            Ok(first) => first,
+            Err(error) => {
+                delivery.end(Err(error));
+                return judged(verdict, REASON_TIMEOUT, refusals, "Sent.")
+                    .await
+                    .or_cut();
+            }
+        };
+        // There is room for one, and this is the only one.
+        let _ = self.marks.try_send(ready());
+        let Ok(mut data) = self.channel.open().await else {
+            return Ended::Cut(no_connection());
+        };
+        let _open = self.metrics.ftp_data_connection();
+        match give_out(first, &mut delivery, &mut data, pace).await {
+            Ok(Ok(len_bytes)) => delivery.end(Ok(len_bytes)),
+            Ok(Err(error)) => delivery.end(Err(error)),
+            Err(broken) => return Ended::Cut(broken.reply()),
+        }
+        let ended = judged(verdict, REASON_TIMEOUT, refusals, "Sent.").await;
         if ended.is_success() && data.finish().await.is_err() {
             return Ended::Settled(connection_lost());
         }
@@ -316,6 +387,57 @@ struct Pace {
     progress: Progress,
 }
 
+/// Takes in what the client sends until it ends cleanly.
+async fn take_in(
+    data: &mut (impl AsyncRead + Unpin),
+    inflow: mpsc::Sender<Bytes>,
+    pace: &Pace,
+) -> Result<(), Broken> {
+    let mut buffer = BytesMut::new();
+    loop {
+        if buffer.capacity() < SHORTEST_READ_BYTES {
+            buffer.reserve(BUFFER_BYTES);
+        }
+        let read = within(pace.stall, data.read_buf(&mut buffer)).await?;
+        let len_bytes = read.map_err(|_| Broken::Source)?;
+        if len_bytes == 0 {
+            return Ok(());
+        }
+        let sent = within(pace.stall, inflow.send(buffer.split().freeze())).await?;
+        sent.map_err(|_| Broken::Sink)?;
+        pace.progress.add(len_bytes);
+    }
+}
+
+/// Gives a file out, beginning with its first frames, and returns how many bytes it had, or why storage could not go on.
+async fn give_out(
+    first: Frames,
+    delivery: &mut Delivery,
+    data: &mut (impl AsyncWrite + Unpin),
+    pace: &Pace,
+) -> Result<Result<u64, StorageError>, Broken> {
+    let (mut frames, mut sent_bytes) = (first, 0);
+    while frames.has_remaining() {
+        while frames.has_remaining() {
+            let written = within(pace.stall, data.write_buf(&mut frames)).await?;
+            let written_bytes = written.map_err(|_| Broken::Sink)?;
+            if written_bytes == 0 {
+                return Err(Broken::Sink);
+            }
+            pace.progress.add(written_bytes);
+            sent_bytes += written_bytes as u64;
+        }
+        frames = match Frames::next(&mut delivery.body).await {
+            Ok(frames) => frames,
+            Err(error) => return Ok(Err(error)),
+        };
+    }
+    // An encrypted stream may hold back its last bytes.
+    let flushed = within(pace.stall, data.flush()).await?;
+    flushed.map_err(|_| Broken::Sink)?;
+    Ok(Ok(sent_bytes))
+}
+
 /// Passes bytes on until the source ends cleanly; the first `ready_bytes` of the buffer were read before. Ends neither side.
 async fn relay(
     source: &mut (impl AsyncRead + Unpin),
@@ -346,10 +468,7 @@ async fn relay(
     }
 }
 
-async fn within<T>(
-    limit: Option<Duration>,
-    step: impl Future<Output = io::Result<T>>,
-) -> Result<io::Result<T>, Broken> {
+async fn within<T>(limit: Option<Duration>, step: impl Future<Output = T>) -> Result<T, Broken> {
     match limit {
         None => Ok(step.await),
         Some(limit) => {

@@ -1,13 +1,12 @@
 //! RETR: a file, or its end, as a stream of the content that was there when it was opened.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::ftp::backend::Backend;
@@ -61,71 +60,19 @@ impl Backend {
     }
 }
 
-/// Frames that leave with one call at most.
-const FRAMES_AT_ONCE: usize = 16;
-
-/// Sends all of a body without another copy. Frames that are there already leave together: they are short where a chunk came
-/// in several pieces, and each call costs a wake-up at the other end. Returns how many bytes the body had.
+/// Sends all of a body to the engine, for sessions that do not take it themselves. Returns how many bytes it had.
 pub(super) async fn send(
     mut body: ByteStream,
-    mut output: &mut (impl AsyncWrite + Unpin + ?Sized),
+    output: &mut (impl AsyncWrite + Unpin + ?Sized),
 ) -> Result<u64, Failure> {
     let mut sent = 0;
-    let mut is_over = false;
-    while !is_over && let Some(first) = body.next().await {
-        let mut frames = Frames(VecDeque::from([first?]));
-        while frames.0.len() < FRAMES_AT_ONCE
-            && let Some(ready) = body.next().now_or_never()
-        {
-            match ready {
-                Some(frame) => frames.0.push_back(frame?),
-                None => {
-                    is_over = true;
-                    break;
-                }
-            }
-        }
-        sent += frames.remaining() as u64;
-        (&mut output)
-            .write_all_buf(&mut frames)
-            .await
-            .map_err(broken)?;
+    while let Some(frame) = body.next().await {
+        let frame = frame?;
+        output.write_all(&frame).await.map_err(broken)?;
+        sent += frame.len() as u64;
     }
     output.flush().await.map_err(broken)?;
     Ok(sent)
-}
-
-/// Frames as one buffer. None of them is empty.
-struct Frames(VecDeque<Bytes>);
-
-impl Buf for Frames {
-    fn remaining(&self) -> usize {
-        self.0.iter().map(Bytes::len).sum()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.0.front().map_or(&[], |frame| frame)
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = self.0.iter().zip(slices);
-        filled
-            .map(|(frame, slice)| *slice = IoSlice::new(frame))
-            .count()
-    }
-
-    fn advance(&mut self, mut len_bytes: usize) {
-        while let Some(front) = self.0.front_mut()
-            && len_bytes > 0
-        {
-            let step = len_bytes.min(front.len());
-            front.advance(step);
-            len_bytes -= step;
-            if front.is_empty() {
-                self.0.pop_front();
-            }
-        }
-    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
@@ -192,28 +139,6 @@ mod tests {
         assert_eq!(sent, b"first, last");
         let cut = send(body(Err(StorageError::internal("x"))), &mut sent).await;
         assert_eq!(cut.unwrap_err().refusal().code, 451);
-    }
-
-    #[tokio::test]
-    async fn many_frames_arrive_in_order_however_little_is_taken_at_once() {
-        let frames: Vec<Bytes> = (0_u8..100)
-            .map(|n| vec![n; 1 + usize::from(n) * 7].into())
-            .collect();
-        let whole = frames.concat();
-        let body = ByteStream::new(stream::iter(frames.into_iter().map(Ok)), None);
-        let (mut output, mut input) = tokio::io::duplex(11);
-        let mut received = Vec::new();
-        let sending = async {
-            let sent = send(body, &mut output).await.unwrap();
-            drop(output);
-            sent
-        };
-        let (sent, received_bytes) = tokio::join!(sending, input.read_to_end(&mut received));
-        assert_eq!(
-            (sent, received_bytes.unwrap()),
-            (whole.len() as u64, whole.len())
-        );
-        assert!(received == whole);
     }
 
     #[tokio::test]

@@ -34,10 +34,10 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use unftp_core::storage::{self, FEATURE_RESTART, Fileinfo, StorageBackend};
 
+use crate::ftp::conduit::Delivered;
 use crate::ftp::error::Failure;
-use crate::ftp::gate::Gate;
+use crate::ftp::links::Links;
 use crate::ftp::path::Place;
-use crate::ftp::refusal::RefusalSlot;
 use crate::ftp::user::User;
 use crate::storage::Gateway;
 use crate::telemetry::Metrics;
@@ -57,25 +57,18 @@ pub(super) struct BackendSettings {
 #[derive(Clone)]
 pub(super) struct Backend {
     gateway: Gateway,
-    gate: Gate,
-    refusals: RefusalSlot,
+    links: Links,
     settings: BackendSettings,
     sight: Sight,
 }
 
 impl Backend {
-    /// Creates the storage of a session, which says by `gate` when an upload may be committed, and finds in `refusals` why
+    /// Creates the storage of a session, which says by the links' gate when an upload may be committed, and finds there why
     /// something was refused.
-    pub(super) fn new(
-        gateway: Gateway,
-        gate: Gate,
-        refusals: RefusalSlot,
-        settings: BackendSettings,
-    ) -> Self {
+    pub(super) fn new(gateway: Gateway, links: Links, settings: BackendSettings) -> Self {
         Self {
             gateway,
-            gate,
-            refusals,
+            links,
             settings,
             sight: Sight::default(),
         }
@@ -101,7 +94,7 @@ impl Backend {
 
     /// Leaves the reason of a failure for the session.
     fn left<T>(&self, outcome: Result<T, Failure>) -> storage::Result<T> {
-        outcome.map_err(|failure| failure.leave(&self.refusals))
+        outcome.map_err(|failure| failure.leave(&self.links.refusals))
     }
 }
 
@@ -194,7 +187,10 @@ impl StorageBackend<User> for Backend {
     {
         let outcome = async {
             let body = self.open(user, &place(user, path)?, start_pos).await?;
-            download::send(body, output).await
+            match self.links.conduit.deliver(body).await {
+                Delivered::Taken(sent) => sent,
+                Delivered::NotAsked(body) => download::send(body, output).await,
+            }
         };
         self.left(outcome.await)
     }
@@ -218,7 +214,7 @@ impl StorageBackend<User> for Backend {
         start_pos: u64,
     ) -> storage::Result<u64> {
         let outcome = async {
-            let body = upload::body_of(input, self.gate.clone());
+            let body = upload::body_of(self.links.conduit.inflow(), input, self.links.gate.clone());
             self.store(user, &place(user, path)?, start_pos, body).await
         };
         self.left(outcome.await)

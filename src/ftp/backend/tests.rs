@@ -36,7 +36,7 @@ impl Bench {
         };
         let gateway = memory.gateway();
         Self {
-            backend: Backend::new(gateway, Gate::new(), RefusalSlot::default(), settings),
+            backend: Backend::new(gateway, Links::new(), settings),
             user: User::new(principal, Secret::new("hush"), None),
             memory,
         }
@@ -44,7 +44,7 @@ impl Bench {
 
     /// Returns the reply's code, and nothing else was left for the session.
     fn code<T>(&self, outcome: storage::Result<T>) -> u16 {
-        match (outcome, self.backend.refusals.take()) {
+        match (outcome, self.backend.links.refusals.take()) {
             (Ok(_), None) => 200,
             (Err(_), Some(refusal)) => refusal.code,
             (outcome, left) => panic!("{:?} {left:?}", outcome.err()),
@@ -53,7 +53,7 @@ impl Bench {
 
     /// STOR, which the engine carries out in a task of its own.
     async fn put(&self, path: &str, offset: u64, bytes: &'static str) -> u16 {
-        self.backend.gate.end(Duration::ZERO);
+        self.backend.links.gate.end(Duration::ZERO);
         let (backend, user, path) = (self.backend.clone(), self.user.clone(), path.to_owned());
         let put = async move { backend.put(&user, bytes.as_bytes(), path, offset).await };
         let outcome = tokio::spawn(put).await.unwrap();
@@ -70,12 +70,12 @@ impl Bench {
         bytes: &'static str,
         meanwhile: impl FnOnce() + Send + 'static,
     ) -> u16 {
-        self.backend.gate.end(Duration::ZERO);
+        self.backend.links.gate.end(Duration::ZERO);
         let (backend, user, path) = (self.backend.clone(), self.user.clone(), path.to_owned());
         let append = async move {
             let found = backend.metadata(&user, &path).await;
             let offset = found.map_or(0, |facts| facts.len());
-            backend.refusals.take();
+            backend.links.refusals.take();
             meanwhile();
             backend.put(&user, bytes.as_bytes(), &path, offset).await
         };

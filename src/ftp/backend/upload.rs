@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use futures::stream;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::mpsc;
 
 use crate::ftp::backend::Backend;
 use crate::ftp::backend::sight::Seen;
@@ -15,12 +16,8 @@ use crate::storage::{
     StorageError, WriteConditions,
 };
 
-/// How much is read at once, in bytes.
-const READ_BYTES: usize = 256 << 10;
-
-/// Room below which a read gets a new buffer. Until then short reads share one, so that what waits for the CAS pins no more
-/// memory than it fills.
-const SHORTEST_READ_BYTES: usize = 32 << 10;
+/// How much is read from the engine at once, in bytes: sessions send nothing there.
+const REST_BYTES: usize = 8 << 10;
 
 impl Backend {
     /// Stores a file: all of it, or what follows its first `offset` bytes. Returns how many bytes were new.
@@ -135,23 +132,29 @@ fn no_file() -> WriteConditions {
     }
 }
 
-/// Returns what a data connection brings as the body of a write. It ends well only if the gate lets it.
-pub(super) fn body_of(input: impl AsyncRead + Send + Unpin + 'static, gate: Gate) -> ByteStream {
-    let start = (input, BytesMut::new());
-    let frames = stream::try_unfold(start, move |(mut input, mut buffer)| {
+/// Returns what a session sends, and behind that what the engine's data connection brings, as the body of a write. It ends
+/// well only if that connection does, and the gate lets it.
+pub(super) fn body_of(
+    inflow: Option<mpsc::Receiver<Bytes>>,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    gate: Gate,
+) -> ByteStream {
+    let frames = stream::try_unfold((inflow, input), move |(mut inflow, mut input)| {
         let gate = gate.clone();
         async move {
-            if buffer.capacity() < SHORTEST_READ_BYTES {
-                buffer.reserve(READ_BYTES);
+            if let Some(open) = &mut inflow
+                && let Some(frame) = open.recv().await
+            {
+                return Ok(Some((frame, (inflow, input))));
             }
+            let mut rest = BytesMut::with_capacity(REST_BYTES);
             // Whatever breaks a data connection, the client has not said that this was all.
-            let read = input.read_buf(&mut buffer).await;
+            let read = input.read_buf(&mut rest).await;
             if read.map_err(|_| StorageError::IncompleteBody)? == 0 {
                 gate.permit().await?;
                 return Ok(None);
             }
-            let frame: Bytes = buffer.split().freeze();
-            Ok(Some((frame, (input, buffer))))
+            Ok(Some((rest.freeze(), (None, input))))
         }
     });
     ByteStream::new(frames, None)
@@ -185,12 +188,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_ends_well_only_behind_the_gate() {
         let gate = Gate::new();
-        let refused = body_of(&b"abc"[..], gate.clone()).collect(10).await;
+        let refused = body_of(None, &b"abc"[..], gate.clone()).collect(10).await;
         assert_eq!(refused.unwrap_err().outcome(), "incomplete_body");
         gate.end(Duration::from_millis(25));
-        let whole = body_of(&b"abc"[..], gate.clone()).collect(10).await;
+        let whole = body_of(None, &b"abc"[..], gate.clone()).collect(10).await;
         assert_eq!(whole.unwrap(), "abc");
-        let again = body_of(&b"abc"[..], gate).collect(10).await;
+        let again = body_of(None, &b"abc"[..], gate).collect(10).await;
         assert!(again.is_err(), "one end lets one body pass");
     }
 
@@ -198,11 +201,28 @@ mod tests {
     async fn a_connection_that_breaks_is_no_end() {
         let gate = Gate::new();
         gate.end(Duration::ZERO);
-        let mut body = body_of((&b"abc"[..]).chain(Reset), gate.clone());
+        let mut body = body_of(None, (&b"abc"[..]).chain(Reset), gate.clone());
         assert_eq!(body.next().await.unwrap().unwrap(), "abc");
         let error = body.next().await.unwrap().unwrap_err();
         assert_eq!(error.outcome(), "incomplete_body");
         // Nobody has asked the gate.
         gate.permit().await.unwrap();
+    }
+    #[tokio::test]
+    async fn what_the_session_sends_counts_only_once_the_engine_has_seen_a_clean_end() {
+        let gate = Gate::new();
+        let (session, inflow) = mpsc::channel(2);
+        session.send(Bytes::from_static(b"abc")).await.unwrap();
+        drop(session);
+        gate.end(Duration::ZERO);
+        let cut = body_of(Some(inflow), Reset, gate.clone()).collect(10).await;
+        assert_eq!(cut.unwrap_err().outcome(), "incomplete_body");
+        let (session, inflow) = mpsc::channel(2);
+        session.send(Bytes::from_static(b"abc")).await.unwrap();
+        drop(session);
+        let whole = body_of(Some(inflow), tokio::io::empty(), gate)
+            .collect(10)
+            .await;
+        assert_eq!(whole.unwrap(), "abc");
     }
 }

@@ -3,9 +3,8 @@
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
-use crate::ftp::gate::Gate;
+use crate::ftp::links::Links;
 use crate::ftp::pathname;
-use crate::ftp::refusal::RefusalSlot;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::Session;
 use crate::ftp::session::facts::Facts;
@@ -118,11 +117,11 @@ impl Session {
             Err(reply) => return reply,
         };
         // The engine knows no such command, so the backend is asked without it.
-        let refusals = RefusalSlot::default();
-        let backend = self.ftp.backend(Gate::new(), refusals.clone());
+        let links = Links::new();
+        let backend = self.ftp.backend(links.clone());
         let changed = backend.set_modified(&user, &path, at.assume_utc()).await;
         if changed.is_err() {
-            let reason = refusals.take().map(Reply::from);
+            let reason = links.refusals.take().map(Reply::from);
             return reason.unwrap_or_else(|| Reply::new(451, "A local error; try again."));
         }
         let format = format_description!("[year][month][day][hour][minute][second]");

@@ -35,10 +35,9 @@ use crate::ftp::command::{Command, Request};
 use crate::ftp::control::Control;
 use crate::ftp::data::DataSource;
 use crate::ftp::engine::Engine;
-use crate::ftp::gate::Gate;
+use crate::ftp::links::Links;
 use crate::ftp::listener::Ftp;
 use crate::ftp::pathname;
-use crate::ftp::refusal::RefusalSlot;
 use crate::ftp::reply::Reply;
 use crate::ftp::transfer::{Progress, engine_lost};
 use crate::ftp::user::User;
@@ -106,12 +105,10 @@ struct LoggedIn {
     crew: Option<Crew>,
 }
 
-/// An engine, with the gate and the slot that its backend shares with the session. They are replaced together: an upload of an
-/// engine that was cut finds its gate shut for ever.
+/// An engine, with what its backend shares with the session.
 struct Crew {
     engine: Engine,
-    gate: Gate,
-    refusals: RefusalSlot,
+    links: Links,
 }
 
 /// What follows a reply.
@@ -365,12 +362,11 @@ impl LoggedIn {
         if let Some(crew) = self.crew.take() {
             return Ok(crew);
         }
-        let (gate, refusals) = (Gate::new(), RefusalSlot::default());
-        let backend = ftp.backend(gate.clone(), refusals.clone());
+        let links = Links::new();
+        let backend = ftp.backend(links.clone());
         Ok(Crew {
             engine: Engine::start(backend, &self.user).await?,
-            gate,
-            refusals,
+            links,
         })
     }
 
@@ -379,10 +375,10 @@ impl LoggedIn {
     async fn command(&mut self, ftp: &Ftp, line: &str) -> Reply {
         let answered = async {
             let mut crew = self.take_crew(ftp).await?;
-            crew.refusals.take();
+            crew.links.refusals.take();
             let mut reply = crew.engine.command(line).await?;
             if reply.is_negative() {
-                reply = crew.refusals.take().map_or(reply, Reply::from);
+                reply = crew.links.refusals.take().map_or(reply, Reply::from);
             }
             self.crew = Some(crew);
             io::Result::Ok(reply)

@@ -82,14 +82,13 @@ impl Session {
             Ok(crew) => crew,
             Err(error) => return Ok(engine_lost(&error).into()),
         };
-        let gate = crew.gate.clone();
+        let gate = crew.links.gate.clone();
 
         let (marks, mut marked) = mpsc::channel(1);
         let progress = self.progress.clone();
         let transfer = Transfer {
             engine: &mut crew.engine,
-            gate: &crew.gate,
-            refusals: &crew.refusals,
+            links: &crew.links,
             command,
             offset,
             channel,

@@ -8,8 +8,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::ftp::conduit::Delivered;
 use crate::ftp::data::PassivePorts;
 use crate::ftp::refusal::Refusal;
+use crate::storage::ByteStream;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LONG: Duration = Duration::from_secs(30);
@@ -21,8 +23,10 @@ enum Play {
     Take,
     /// Refuses an upload in its middle.
     Refuse,
-    /// Sends this much, then says this.
+    /// Sends this much as a listing, then says this.
     Send(&'static [u8], &'static str),
+    /// Hands a file over: these bytes, and an error behind them if it is to break. Says how that ended.
+    Deliver(&'static [u8], bool),
 }
 
 /// What it saw.
@@ -35,8 +39,7 @@ struct Seen {
 
 struct Scene {
     engine: Engine,
-    gate: Gate,
-    refusals: RefusalSlot,
+    links: Links,
     play: JoinHandle<Seen>,
     /// What the session told the engine.
     told: Arc<Mutex<Vec<String>>>,
@@ -50,13 +53,12 @@ impl Scene {
             .await
             .unwrap();
         let (theirs, _) = listener.accept().await.unwrap();
-        let (gate, refusals) = (Gate::new(), RefusalSlot::default());
+        let links = Links::new();
         let told = Arc::<Mutex<Vec<String>>>::default();
-        let acting = act(theirs, play, gate.clone(), refusals.clone(), told.clone());
+        let acting = act(theirs, play, links.clone(), told.clone());
         Self {
             engine: Engine::pretended(control).unwrap(),
-            gate,
-            refusals,
+            links,
             play: tokio::spawn(acting),
             told,
             metrics: Metrics::new(),
@@ -83,8 +85,7 @@ impl Scene {
     fn transfer(&mut self, channel: Channel, marks: mpsc::Sender<Reply>) -> Transfer<'_> {
         Transfer {
             engine: &mut self.engine,
-            gate: &self.gate,
-            refusals: &self.refusals,
+            links: &self.links,
             command: "STOR /b/k".into(),
             offset: 0,
             channel,
@@ -97,13 +98,7 @@ impl Scene {
     }
 }
 
-async fn act(
-    control: TcpStream,
-    play: Play,
-    gate: Gate,
-    refusals: RefusalSlot,
-    told: Arc<Mutex<Vec<String>>>,
-) -> Seen {
+async fn act(control: TcpStream, play: Play, links: Links, told: Arc<Mutex<Vec<String>>>) -> Seen {
     let mut control = BufReader::new(control);
     let mut data = None;
     loop {
@@ -131,9 +126,14 @@ async fn act(
     };
     let last = match play {
         Play::Take => {
-            seen.is_clean = data.read_to_end(&mut seen.bytes).await.is_ok();
+            let mut inflow = links.conduit.inflow().unwrap();
+            while let Some(frame) = inflow.recv().await {
+                seen.bytes.extend_from_slice(&frame);
+            }
+            // Nothing but the end comes this way.
+            seen.is_clean = data.read(&mut [0]).await.is_ok_and(|read| read == 0);
             // Asked even after a reset: the gate alone has to hold.
-            seen.has_passed = gate.permit().await.is_ok();
+            seen.has_passed = links.gate.permit().await.is_ok();
             if seen.has_passed {
                 "226 stored"
             } else {
@@ -141,15 +141,33 @@ async fn act(
             }
         }
         Play::Refuse => {
-            data.read_exact(&mut [0]).await.unwrap();
+            links.conduit.inflow().unwrap().recv().await.unwrap();
             let text = "the bucket is full".to_owned();
-            refusals.leave(Refusal { code: 452, text });
+            links.refusals.leave(Refusal { code: 452, text });
             "450 no"
         }
         Play::Send(bytes, last) => {
             data.write_all(bytes).await.unwrap();
             data.shutdown().await.unwrap();
             last
+        }
+        Play::Deliver(bytes, breaks) => {
+            let mut frames: Vec<_> = bytes.chunks(1000).map(|chunk| Ok(chunk.into())).collect();
+            if breaks {
+                frames.push(Err(StorageError::internal("broken")));
+            }
+            let body = ByteStream::new(futures::stream::iter(frames), None);
+            match links.conduit.deliver(body).await {
+                Delivered::Taken(Ok(sent)) => {
+                    assert_eq!(sent, bytes.len() as u64);
+                    "226 sent"
+                }
+                Delivered::Taken(Err(failure)) => {
+                    let _ = failure.leave(&links.refusals);
+                    "450 no"
+                }
+                Delivered::NotAsked(_) => panic!("the session waits"),
+            }
         }
     };
     drop(data);
@@ -173,7 +191,7 @@ where
     let (ended, ()) = tokio::join!(scene.transfer(channel, marks).upload(), client);
     // Whatever the engine still holds of a cut upload, it must not pass.
     if matches!(ended, Ended::Cut(_)) {
-        scene.gate.abort();
+        scene.links.gate.abort();
     }
     (ended, scene.play.await.unwrap())
 }
@@ -245,7 +263,7 @@ async fn an_upload_that_is_dropped_does_not_pass_whatever_of_it_arrived() {
             () = sending => {}
         }
     }
-    scene.gate.abort();
+    scene.links.gate.abort();
     let seen = scene.play.await.unwrap();
     assert!(!seen.is_clean && !seen.has_passed, "{seen:?}");
     // The client sees a reset, not an end.
@@ -257,7 +275,7 @@ async fn an_upload_taken_back_right_after_its_end_does_not_pass() {
     let mut scene = Scene::new(Play::Take).await;
     let (address, channel) = scene.channel();
     let (marks, _marked) = mpsc::channel(1);
-    let gate = scene.gate.clone();
+    let gate = scene.links.gate.clone();
     let client = async {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"x").await.unwrap();
@@ -323,17 +341,41 @@ async fn download(play: Play) -> (Ended, Option<u16>, Option<Vec<u8>>) {
 }
 
 #[tokio::test]
-async fn a_download_arrives_and_ends_cleanly() {
+async fn a_listing_arrives_and_ends_cleanly() {
     let (ended, mark, got) = download(Play::Send(b"hello", "226 sent")).await;
     assert_eq!(ended, Ended::Settled(Reply::new(226, "Sent.")));
     assert_eq!((mark, got.unwrap().as_slice()), (Some(150), &b"hello"[..]));
 }
 
 #[tokio::test]
+async fn a_file_arrives_and_ends_cleanly() {
+    static FILE: [u8; 300_001] = [7; 300_001];
+    let (ended, mark, got) = download(Play::Deliver(&FILE, false)).await;
+    assert_eq!(ended, Ended::Settled(Reply::new(226, "Sent.")));
+    assert_eq!((mark, got.unwrap().as_slice()), (Some(150), &FILE[..]));
+}
+
+#[tokio::test]
 async fn an_empty_download_is_one() {
-    let (ended, mark, got) = download(Play::Send(b"", "226 sent")).await;
-    assert_eq!((code(&ended), mark), (226, Some(150)));
-    assert_eq!(got.unwrap(), b"");
+    for play in [Play::Send(b"", "226 sent"), Play::Deliver(b"", false)] {
+        let (ended, mark, got) = download(play).await;
+        assert_eq!((code(&ended), mark), (226, Some(150)));
+        assert_eq!(got.unwrap(), b"");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_breaks_at_once_is_refused_without_a_preliminary_reply() {
+    let (ended, mark, _) = download(Play::Deliver(b"", true)).await;
+    assert_eq!((code(&ended), mark), (451, None));
+}
+
+#[tokio::test]
+async fn half_a_file_does_not_look_like_a_whole_one() {
+    static FILE: [u8; 300_001] = [7; 300_001];
+    let (ended, mark, got) = download(Play::Deliver(&FILE, true)).await;
+    assert_eq!((code(&ended), mark), (451, Some(150)));
+    assert_eq!(got, None);
 }
 
 #[tokio::test]
@@ -352,15 +394,17 @@ async fn half_a_download_does_not_look_like_a_whole_one() {
 #[tokio::test]
 async fn a_client_that_leaves_cuts_its_download() {
     static MUCH: [u8; 8 << 20] = [0; 8 << 20];
-    let mut scene = Scene::new(Play::Send(&MUCH, "226 sent")).await;
-    let (address, channel) = scene.channel();
-    let (marks, _marked) = mpsc::channel(1);
-    let client = async {
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.read_exact(&mut [0; 10]).await.unwrap();
-    };
-    let (ended, ()) = tokio::join!(scene.transfer(channel, marks).download(), client);
-    assert_eq!(ended, Ended::Cut(connection_lost()));
+    for play in [Play::Send(&MUCH, "226 sent"), Play::Deliver(&MUCH, false)] {
+        let mut scene = Scene::new(play).await;
+        let (address, channel) = scene.channel();
+        let (marks, _marked) = mpsc::channel(1);
+        let client = async {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.read_exact(&mut [0; 10]).await.unwrap();
+        };
+        let (ended, ()) = tokio::join!(scene.transfer(channel, marks).download(), client);
+        assert_eq!(ended, Ended::Cut(connection_lost()));
+    }
 }
 
 #[tokio::test]
