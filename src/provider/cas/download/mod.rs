@@ -6,7 +6,8 @@
 //!           │         ├─────► RangeReader        one ranged GET ─► ChunkDecoder
 //!           │         ├─────► SharedFetches      ranged GETs that others follow too
 //!           │         └─────► Delivery           which bytes of the chunks are wanted
-//!           └─ Depth, Verifier                   how far to look ahead; whether the whole is what was asked for
+//!           ├─ Depth, Verifier                   how far to look ahead; whether the whole is what was asked for
+//!           └─ Starts                            who waits for a first byte goes before who has it
 //! ```
 //! A window is a task that fills a buffer of bounded bytes; the reader empties the buffers in the order of the file.
 
@@ -20,6 +21,7 @@ mod open;
 mod range_reader;
 mod reader;
 mod shared_fetch;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod verifier;

@@ -16,6 +16,7 @@ use crate::provider::cas::client::CasClient;
 use crate::provider::cas::download::fault::Fault;
 use crate::provider::cas::download::reader::{Hashed, Reader};
 use crate::provider::cas::download::shared_fetch::SharedFetches;
+use crate::provider::cas::download::starts::Starts;
 use crate::provider::cas::download::verifier::Verifier;
 use crate::provider::cas::download::window::Request;
 use crate::provider::cas::file_hash::ChunkMark;
@@ -40,6 +41,8 @@ pub(in crate::provider::cas) struct DownloadState {
     cores: usize,
     /// How many of them read each file.
     readers: Arc<Mutex<HashMap<ContentHash, usize>>>,
+    /// Streams whose first byte is on its way.
+    pub(super) starts: Starts,
     /// Small segments on their way.
     pub(super) flights: SingleFlight<SegmentKey, Arc<[Chunk]>, Fault>,
     /// Large segments on their way.
@@ -116,8 +119,10 @@ impl CasClient {
         } else {
             Hashed::No
         };
+        let starting = self.0.download.starts.begin();
         let mut reader = self.reader(access, file, span, hashed);
         let first = reader.next_piece().await?;
+        drop(starting);
         let rest = stream::unfold(Some(reader), |reader| async move {
             let mut reader = reader?;
             match reader.next_piece().await {
@@ -171,6 +176,7 @@ impl DownloadState {
         Self {
             streams: Arc::default(),
             readers: Arc::default(),
+            starts: Starts::default(),
             fetches: SharedFetches::default(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             budget: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),

@@ -13,6 +13,7 @@ use crate::provider::cas::download::fault::{Fault, Patience};
 use crate::provider::cas::download::open::SegmentKey;
 use crate::provider::cas::download::range_reader::{RangeReader, broken};
 use crate::provider::cas::download::shared_fetch::{Followed, SharedFetches};
+use crate::provider::cas::download::starts::Courtesy;
 use crate::provider::cas::error::malformed;
 use crate::provider::cas::plan::{Plan, Route, Segment, Term};
 use crate::provider::cas::planner::SpanKey;
@@ -59,6 +60,7 @@ pub(super) struct Window {
     followed: Option<Followed>,
     /// Whether it fetches alone from now on, because following others was not enough.
     is_alone: bool,
+    courtesy: Courtesy,
 }
 
 /// A segment that is being streamed.
@@ -76,6 +78,7 @@ impl Window {
             plans: Vec::new(),
             followed: None,
             is_alone: false,
+            courtesy: Courtesy::default(),
         }
     }
 
@@ -273,8 +276,18 @@ impl Window {
                 chunk = shared.xorb_cache.keep(segment.xorb, index, &chunk);
             }
             self.delivery.deliver(&chunk).await?;
+            self.give_way().await;
         }
         Ok(())
+    }
+
+    /// Lets streams without their first byte go first, where cores are shared. Only after a chunk was delivered: so each
+    /// window has something to show before it waits for others.
+    async fn give_way(&mut self) {
+        let download = &self.request.shared.download;
+        if download.streams_per_core() > 1 {
+            download.starts.give_way(&mut self.courtesy).await;
+        }
     }
 
     /// Returns all chunks of a small segment: those that came last, those that somebody is fetching, or new ones.
