@@ -45,10 +45,13 @@ mod header;
 mod integrity;
 mod list;
 mod metadata;
+#[cfg(feature = "micro")]
+pub(crate) mod micro;
 mod multipart;
 mod params;
 mod part_copy;
 mod read;
+mod read_share;
 mod route;
 mod server;
 mod stub;

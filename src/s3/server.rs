@@ -26,6 +26,7 @@ use tower::Service as _;
 
 use crate::s3::config::ServerLimits;
 use crate::s3::handshake::shake_hands;
+use crate::s3::read_share::ReadShares;
 
 /// How long the server waits before it accepts again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -59,6 +60,7 @@ pub async fn serve(
 ) {
     let builder = Arc::new(builder(&limits));
     let tls = tls.map(TlsAcceptor::from);
+    let shares = ReadShares::default();
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     let mut stopped = pin!(shutdown.cancelled());
@@ -74,6 +76,7 @@ pub async fn serve(
             router: router.clone(),
             builder: Arc::clone(&builder),
             tls: tls.clone(),
+            shares: shares.clone(),
             patience: limits.header_read_timeout,
             handshake_patience: limits.handshake_timeout,
         };
@@ -98,6 +101,7 @@ struct Connection {
     router: Router,
     builder: Arc<Builder<TokioExecutor>>,
     tls: Option<TlsAcceptor>,
+    shares: ReadShares,
     patience: Duration,
     handshake_patience: Duration,
 }
@@ -130,6 +134,7 @@ impl Connection {
             router,
             builder,
             tls,
+            shares,
             patience,
             ..
         } = self;
@@ -152,7 +157,8 @@ impl Connection {
                 std::future::pending::<()>().await;
             }
         };
-        let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let served =
+            watcher.watch(builder.serve_connection(TokioIo::new(shares.join(stream)), service));
         tokio::select! {
             served = served => if let Err(error) = served {
                 tracing::debug!(%peer, %error, "a connection broke");
