@@ -31,7 +31,8 @@ soak: ## Hold the promises under load, faults, and kills for half an hour; SECON
 		$(CARGO) test --locked --test soak -- --nocapture --exact what_is_promised_holds_in_bad_weather_and_after_kills
 
 bench: ## Measure side by side with the client without a gateway; prints the README's tables.
-	$(CARGO) bench --bench bench
+	$(CARGO) bench --locked --bench bench
+	$(CARGO) bench --locked --features micro --bench micro
 
 image: ## Build the image hugbucket:latest with docker, podman, or buildah; TAG=name calls it something else.
 	@deploy/image $(or $(TAG),hugbucket:latest)
@@ -40,7 +41,7 @@ fmt: ## Suite: formatting.
 	$(CARGO) fmt --check
 
 clippy: ## Suite: lints; a warning fails.
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features micro -- -D warnings
 
 doc: ## Suite: documentation; a broken link fails.
 	@# Private items are documented too, so that links to them hold.

@@ -3,17 +3,22 @@
 //!
 //! The same upstream serves both sides of a comparison: S3 requests through the gateway, and the `hf-xet` client without any
 //! gateway. Runs are interleaved and medians are reported, with CPU seconds and peak memory beside the rates. Cold means a
-//! freshly started process.
+//! freshly started process. Every outcome is kept, one line of JSON each, in `target/tmp/bench/raw.jsonl`, and the plots are
+//! written to `tests/bench/plots/`.
 
 mod bare;
 mod client;
 mod download;
 mod ftp;
+mod mixture;
 mod parts;
+mod plot;
 mod process;
 mod report;
 mod s3;
+mod scaling;
 mod scenario;
+mod stand;
 mod xet;
 
 use std::process::ExitCode;

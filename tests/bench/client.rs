@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::process::own_usage;
-use crate::scenario::{HUB_TOKEN, NAMESPACE};
+use crate::stand::{HUB_TOKEN, NAMESPACE};
 use crate::{bare, ftp, s3, xet};
 
 /// Which way to the data.
@@ -40,6 +40,17 @@ pub(crate) enum Action {
     },
 }
 
+/// What objects consist of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Data {
+    /// Nothing to be saved.
+    Random,
+    /// Lines of text: a third of its size when compressed.
+    Compressible,
+    /// The first half is the same in all objects.
+    HalfDuplicate,
+}
+
 /// A job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Job {
@@ -53,6 +64,7 @@ pub(crate) struct Job {
     pub(crate) count: usize,
     pub(crate) at_once: usize,
     pub(crate) size: usize,
+    pub(crate) data: Data,
 }
 
 impl Job {
@@ -96,7 +108,7 @@ async fn run_job(job: Job) -> Result<Outcome> {
     let needs_data = matches!(job.action, Action::Put | Action::Multipart { .. });
     let data: Vec<Bytes> = if needs_data {
         (0..job.count)
-            .map(|n| random_bytes(&job.key(n), job.size))
+            .map(|n| job.data.bytes(&job.key(n), job.size))
             .collect()
     } else {
         Vec::new()
@@ -202,6 +214,35 @@ impl Client {
                     bytes,
                     first_byte: None,
                 })
+            }
+        }
+    }
+}
+
+impl Data {
+    /// Returns the content of an object.
+    fn bytes(self, key: &str, len: usize) -> Bytes {
+        match self {
+            Self::Random => random_bytes(key, len),
+            Self::HalfDuplicate => {
+                let half = len / 2;
+                [random_bytes("half", half), random_bytes(key, len - half)]
+                    .concat()
+                    .into()
+            }
+            Self::Compressible => {
+                let numbers = random_bytes(key, len / 4 + 8);
+                let mut text = Vec::with_capacity(len + 64);
+                for number in numbers.chunks_exact(8) {
+                    text.extend_from_slice(b"level=info msg=\"request served\" id=");
+                    text.extend_from_slice(hex::encode(number).as_bytes());
+                    text.push(b'\n');
+                    if text.len() >= len {
+                        break;
+                    }
+                }
+                text.truncate(len);
+                text.into()
             }
         }
     }

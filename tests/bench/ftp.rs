@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::client::Sample;
-use crate::scenario::{FTP_PASSWORD, FTP_USER};
+use crate::stand::{FTP_PASSWORD, FTP_USER};
 
 const BUFFER_BYTES: usize = 256 << 10;
 

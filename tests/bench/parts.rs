@@ -14,7 +14,7 @@ use reqwest::Method;
 use crate::client::random_bytes;
 use crate::report::Table;
 use crate::s3::{Client, between};
-use crate::scenario::{BUCKET, Calls, Stand};
+use crate::stand::{BUCKET, Calls, Stand};
 
 const MIB: u64 = 1 << 20;
 

@@ -1,6 +1,6 @@
 //! Child processes, and what the kernel says they used.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -103,8 +103,21 @@ pub(crate) fn run_client<J: serde::Serialize, R: serde::de::DeserializeOwned>(
     if !child.wait()?.success() {
         bail!("the load generator failed");
     }
-    serde_json::from_str(&last.context("the load generator printed nothing")?)
-        .context("malformed result")
+    let last = last.context("the load generator printed nothing")?;
+    keep(job, &last)?;
+    serde_json::from_str(&last).context("malformed result")
+}
+
+/// Keeps a job with its outcome, as one line of JSON.
+fn keep<J: serde::Serialize>(job: &J, outcome: &str) -> Result<()> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
+    std::fs::create_dir_all(&directory)?;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(directory.join("raw.jsonl"))?;
+    let job = serde_json::to_string(job)?;
+    Ok(writeln!(file, r#"{{"job":{job},"outcome":{outcome}}}"#)?)
 }
 
 /// Returns what this process has used.

@@ -37,6 +37,11 @@ pub(crate) fn cpu_per_gib(cpu_secs: f64, bytes: u64) -> f64 {
     cpu_secs / (bytes as f64 / f64::from(1 << 30))
 }
 
+/// Makes sure that a row has as many cells as it says.
+pub(crate) fn cells<const N: usize>(cells: [String; N]) -> [String; N] {
+    cells
+}
+
 /// A table in Markdown.
 pub(crate) struct Table {
     title: String,

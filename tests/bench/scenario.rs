@@ -3,23 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use tempfile::TempDir;
 
-use crate::client::{Action, Job, Outcome, Via};
-use crate::process::{Server, run_client};
-use crate::report::{Table, cpu_per_gib, median, ops, quantile, rate};
-use crate::{parts, s3};
+use crate::client::{Action, Via};
+use crate::report::{Table, cells, cpu_per_gib, median, ops, quantile, rate};
+use crate::stand::{MIB, Stand, calls_of, served_bytes};
+use crate::{mixture, parts, scaling};
 
-/// The development Hub's token and namespace, as it is started here.
-pub(crate) const HUB_TOKEN: &str = "hf_bench";
-pub(crate) const NAMESPACE: &str = "bench";
-
-/// The gateway's FTP user.
-pub(crate) const FTP_USER: &str = "bench";
-pub(crate) const FTP_PASSWORD: &str = "bench-password";
-
-const MIB: usize = 1 << 20;
-pub(crate) const BUCKET: &str = "bench";
 /// Interleaved rounds of each comparison.
 const ROUNDS: usize = 5;
 
@@ -28,7 +17,7 @@ type Scenario = fn() -> Result<()>;
 
 /// Runs all scenarios, or the one named.
 pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
-    let scenarios: [(&str, Scenario); 10] = [
+    let scenarios: [(&str, Scenario); 12] = [
         ("single", single_transfers),
         ("concurrent", concurrent_reads),
         ("same", readers_of_one_object),
@@ -39,6 +28,8 @@ pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
         ("range", cold_range),
         ("calls", upstream_calls),
         ("parts", parts::run),
+        ("scaling", scaling::run),
+        ("mixture", mixture::run),
     ];
     for (name, run) in scenarios {
         if only.is_none_or(|only| only == name) {
@@ -47,151 +38,6 @@ pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// An upstream and a gateway in front of it.
-pub(crate) struct Stand {
-    dir: TempDir,
-    hub: Server,
-    pub(crate) gateway: Server,
-    settings: Vec<(&'static str, String)>,
-}
-
-impl Stand {
-    /// Starts both; `latency` puts 60 ms before Hub answers and 30 ms before CAS answers.
-    pub(crate) fn start(has_latency: bool, settings: &[(&'static str, &str)]) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let data = dir.path().join("hub").display().to_string();
-        let mut arguments = vec![
-            "devhub",
-            "--addr",
-            "127.0.0.1:0",
-            "--dir",
-            &data,
-            "--token",
-            HUB_TOKEN,
-            "--namespace",
-            NAMESPACE,
-        ];
-        if has_latency {
-            arguments.extend(["--hub-latency", "60ms", "--cas-latency", "30ms"]);
-        }
-        let hub = Server::start(&arguments, &[], &dir.path().join("hub.ready"))?;
-        let settings: Vec<_> = settings
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()))
-            .collect();
-        let gateway = start_gateway(&dir, &hub, &settings)?;
-        let stand = Self {
-            dir,
-            hub,
-            gateway,
-            settings,
-        };
-        let client = s3::Client::new(&stand.s3()?, BUCKET, false)?;
-        tokio::runtime::Runtime::new()?.block_on(client.create_bucket())?;
-        Ok(stand)
-    }
-
-    /// Replaces the gateway by a fresh process: its caches are cold.
-    pub(crate) fn restart_gateway(&mut self) -> Result<()> {
-        self.gateway = start_gateway(&self.dir, &self.hub, &self.settings)?;
-        Ok(())
-    }
-
-    pub(crate) fn s3(&self) -> Result<String> {
-        self.gateway.address("s3")
-    }
-
-    fn job(
-        &self,
-        via: Via,
-        action: Action,
-        keys: &str,
-        count: usize,
-        at_once: usize,
-        size: usize,
-    ) -> Result<Job> {
-        let endpoint = match via {
-            Via::Xet | Via::Bare => self.hub.address("hub")?,
-            Via::Ftp => self.gateway.address("ftp")?,
-            Via::S3 | Via::S3Signed => self.s3()?,
-        };
-        let (bucket, keys) = (BUCKET.to_owned(), keys.to_owned());
-        Ok(Job {
-            via,
-            action,
-            endpoint,
-            bucket,
-            keys,
-            count,
-            at_once,
-            size,
-        })
-    }
-
-    /// Runs a job and returns its outcome with the CPU seconds and the peak memory of whatever moved the data: the gateway
-    /// for S3, the client itself for hf-xet.
-    fn run(&self, job: &Job) -> Result<(Outcome, f64, f64)> {
-        let before = self.gateway.usage()?;
-        self.gateway.reset_peak()?;
-        let outcome: Outcome = run_client(job)?;
-        if job.via == Via::Xet {
-            let (cpu, peak) = (outcome.cpu_secs, outcome.peak_mib);
-            return Ok((outcome, cpu, peak));
-        }
-        let after = self.gateway.usage()?;
-        Ok((outcome, after.cpu_secs - before.cpu_secs, after.peak_mib))
-    }
-
-    /// Calls that the upstream has counted so far, by route.
-    pub(crate) fn calls(&self) -> Result<BTreeMap<String, Calls>> {
-        let url = format!("{}/devhub/calls", self.hub.address("hub")?);
-        tokio::runtime::Runtime::new()?.block_on(async {
-            let http = reqwest::Client::builder().no_proxy().build()?;
-            Ok(http
-                .get(url)
-                .bearer_auth(HUB_TOKEN)
-                .send()
-                .await?
-                .error_for_status()?
-                .json()
-                .await?)
-        })
-    }
-}
-
-#[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
-pub(crate) struct Calls {
-    pub(crate) calls: u64,
-    #[serde(default)]
-    pub(crate) received_bytes: u64,
-    #[serde(default)]
-    pub(crate) served_bytes: u64,
-}
-
-fn start_gateway(
-    dir: &TempDir,
-    hub: &Server,
-    settings: &[(&'static str, String)],
-) -> Result<Server> {
-    let mut environment = vec![
-        ("HF_ENDPOINT", hub.address("hub")?),
-        ("HF_TOKEN", HUB_TOKEN.into()),
-        ("AWS_ACCESS_KEY_ID", "hugbucket".into()),
-        ("AWS_SECRET_ACCESS_KEY", "hugbucket".into()),
-        ("HUGBUCKET_S3_ADDR", "127.0.0.1:0".into()),
-        ("HUGBUCKET_ADMIN_ADDR", "127.0.0.1:0".into()),
-        ("HUGBUCKET_FTP_ADDR", "127.0.0.1:0".into()),
-        ("FTP_USERNAME", FTP_USER.into()),
-        ("FTP_PASSWORD", FTP_PASSWORD.into()),
-    ];
-    environment.extend(settings.iter().cloned());
-    Server::start(&[], &environment, &dir.path().join("gateway.ready"))
-}
-
-fn cells<const N: usize>(cells: [String; N]) -> [String; N] {
-    cells
 }
 
 /// The medians of runs of one kind: rate, CPU seconds per GiB, peak memory.
@@ -270,55 +116,73 @@ fn concurrent_reads() -> Result<()> {
     for n in 0..READERS {
         stand.run(&stand.job(Via::S3, Action::Put, &format!("big-{n}"), 1, 1, 512 * MIB)?)?;
     }
-    stand.restart_gateway()?;
-    let idle = stand.gateway.usage()?.resident_mib;
+    let mut rounds: BTreeMap<&str, Vec<ReadRound>> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        stand.restart_gateway()?;
+        let idle = stand.gateway.usage()?.resident_mib;
+        for (name, via, size) in [
+            ("S3", Via::S3, 512 * MIB),
+            ("hf-xet client", Via::Xet, 512 * MIB),
+            ("upstream's round trips alone", Via::Bare, 0),
+        ] {
+            let job = stand.job(via, Action::Get, "big-{n}", READERS, READERS, size)?;
+            let (outcome, cpu, peak) = stand.run(&job)?;
+            rounds.entry(name).or_default().push(ReadRound {
+                rate: rate(&outcome),
+                first_byte_ms: median(&outcome.first_byte_ms),
+                slowest_first_byte_ms: quantile(&outcome.first_byte_ms, 1.0),
+                cpu: cpu_per_gib(cpu, outcome.bytes),
+                peak,
+                above_idle: peak - idle,
+            });
+        }
+    }
     let mut table = Table::new(
-        "8 readers of one 512 MiB object each, at once, xorb cache off",
+        &format!(
+            "8 readers of one 512 MiB object each, at once, xorb cache off: medians of {ROUNDS} rounds"
+        ),
         &[
             "way",
             "MiB/s",
             "first byte p50 ms",
-            "first byte max ms",
+            "slowest of 8 ms",
+            "slowest of all ms",
             "CPU s per GiB",
             "peak MiB",
             "above idle MiB",
         ],
     );
-    for (name, via) in [("S3", Via::S3), ("hf-xet client", Via::Xet)] {
-        let job = stand.job(via, Action::Get, "big-{n}", READERS, READERS, 512 * MIB)?;
-        let (outcome, cpu, peak) = stand.run(&job)?;
-        let above = if via == Via::Xet {
-            f64::NAN
-        } else {
-            peak - idle
-        };
+    for (name, rounds) in &rounds {
+        let all = |pick: fn(&ReadRound) -> f64| rounds.iter().map(pick).collect::<Vec<_>>();
+        let of = |pick: fn(&ReadRound) -> f64| median(&all(pick));
+        let unless = |is_absent: bool, cell: String| if is_absent { "–".into() } else { cell };
+        let (is_bare, is_gateway) = (name.starts_with("upstream"), *name == "S3");
         table.row(&cells([
-            name.to_owned(),
-            format!("{:.0}", rate(&outcome)),
-            format!("{:.1}", median(&outcome.first_byte_ms)),
-            format!("{:.1}", quantile(&outcome.first_byte_ms, 1.0)),
-            format!("{:.2}", cpu_per_gib(cpu, outcome.bytes)),
-            format!("{peak:.0}"),
-            if above.is_nan() {
-                "–".into()
-            } else {
-                format!("{above:.0}")
-            },
+            (*name).to_owned(),
+            unless(is_bare, format!("{:.0}", of(|round| round.rate))),
+            format!("{:.1}", of(|round| round.first_byte_ms)),
+            format!("{:.1}", of(|round| round.slowest_first_byte_ms)),
+            format!(
+                "{:.1}",
+                quantile(&all(|round| round.slowest_first_byte_ms), 1.0)
+            ),
+            unless(is_bare, format!("{:.2}", of(|round| round.cpu))),
+            unless(is_bare, format!("{:.0}", of(|round| round.peak))),
+            unless(!is_gateway, format!("{:.0}", of(|round| round.above_idle))),
         ]));
     }
-    let job = stand.job(Via::Bare, Action::Get, "big-{n}", READERS, READERS, 0)?;
-    let (outcome, _, _) = stand.run(&job)?;
-    table.row(&cells([
-        "upstream's round trips alone".to_owned(),
-        "–".into(),
-        format!("{:.1}", median(&outcome.first_byte_ms)),
-        format!("{:.1}", quantile(&outcome.first_byte_ms, 1.0)),
-        "–".into(),
-        "–".into(),
-        "–".into(),
-    ]));
     table.print();
     Ok(())
+}
+
+/// What was measured in one round of reads.
+struct ReadRound {
+    rate: f64,
+    first_byte_ms: f64,
+    slowest_first_byte_ms: f64,
+    cpu: f64,
+    peak: f64,
+    above_idle: f64,
 }
 
 /// 64 first readers of one object of 64 MiB.
@@ -542,12 +406,4 @@ fn upstream_calls() -> Result<()> {
     }
     table.print();
     Ok(())
-}
-
-fn served_bytes(calls: &BTreeMap<String, Calls>) -> u64 {
-    calls.values().map(|calls| calls.served_bytes).sum()
-}
-
-fn calls_of(calls: &BTreeMap<String, Calls>, route: &str) -> u64 {
-    calls.get(route).copied().unwrap_or_default().calls
 }

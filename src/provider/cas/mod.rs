@@ -13,6 +13,8 @@ mod file_hash;
 mod hash_fold;
 mod ingest;
 pub mod manifest;
+#[cfg(feature = "micro")]
+pub(crate) mod micro;
 mod plan;
 mod planner;
 mod shard;
