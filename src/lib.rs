@@ -15,6 +15,8 @@
 //!                 deadline           time to the head, and idle time; never a whole transfer
 //!                 auth               claims are verified, and the body with them
 //!                    │  StorageRequest<Principal>      who the client is
+//!                 share              no credential takes all there is
+//!                 rate               bodies pass at their credential's rate
 //!                 reach              buckets and directories that are not the caller's do not exist
 //!                 namespace          bucket names are scoped, the Hub token is chosen
 //!                    │  StorageRequest<Tenant>         whose buckets these are

@@ -10,8 +10,8 @@ use tower::util::BoxCloneSyncService;
 use crate::layers::auth::CredentialStore;
 use crate::layers::{
     AdmissionLayer, AuthLayer, DeadlineLayer, Deadlines, FileInfoCacheLayer, FileInfoLimits,
-    NamespaceLayer, ProviderMetricsLayer, PublicReadLayer, ReachLayer, RequestMetricsLayer,
-    RetryLimits, RetryPolicy, Tenancy, TraceLayer,
+    NamespaceLayer, ProviderMetricsLayer, PublicReadLayer, Quotas, RateLayer, ReachLayer,
+    RequestMetricsLayer, RetryLimits, RetryPolicy, ShareLayer, Tenancy, TraceLayer,
 };
 use crate::storage::{StorageService, StorageStack, Tenant};
 use crate::telemetry::Metrics;
@@ -27,6 +27,8 @@ pub struct StackSettings {
     pub deadlines: Deadlines,
     /// Who is let in. It may be replaced while the stack runs.
     pub credentials: Arc<ArcSwap<CredentialStore>>,
+    /// What each of them may take of all this. It may be replaced likewise.
+    pub quotas: Arc<ArcSwap<Quotas>>,
     /// Whose buckets are served, once that is known.
     pub tenancy: Tenancy,
     /// How much file info is kept, and for how long.
@@ -52,6 +54,7 @@ pub fn storage_stack(
         max_in_flight,
         deadlines,
         credentials,
+        quotas,
         tenancy,
         file_info,
         retry,
@@ -72,6 +75,10 @@ pub fn storage_stack(
             OffsetDateTime::now_utc,
             metrics.clone(),
         ))
+        // Right below auth, which knows the principal: who has enough of his own is refused before he costs anything more.
+        .layer(ShareLayer::new(max_in_flight, quotas.clone(), &metrics))
+        // Below auth, so that a body that is held back does not look like a client that is silent.
+        .layer(RateLayer::new(quotas, &metrics))
         // Below auth, which knows the principal; above all that answers, so that an answer shows no more than its caller sees.
         .layer(ReachLayer::new(&metrics))
         // Names become full bucket ids from here on, so that the cache cannot mix namespaces.

@@ -10,16 +10,16 @@ use crate::app::Failure;
 use crate::config::{Config, Cors, PlaintextFtp, S3Settings};
 use crate::ftp::{FtpConfig, FtpLimits, Plaintext, ProxySources};
 use crate::layers::auth::{CredentialStore, PasswordUser, S3Key};
-use crate::layers::{Deadlines, FileInfoLimits, RetryLimits, Tenancy};
+use crate::layers::{Deadlines, FileInfoLimits, Holder, Quotas, RetryLimits, Tenancy};
 use crate::provider::cas::CasConfig;
 use crate::provider::http::HttpConfig;
 use crate::provider::hub::HubConfig;
 use crate::provider::multipart::SweepConfig;
 use crate::provider::undo::UndoConfig;
 use crate::provider::{HfProvider, ProviderConfig};
-use crate::s3::{self, CorsRule, CorsRules, S3Config, TrustedProxies};
+use crate::s3::{self, CorsRule, CorsRules, S3Config, ServerLimits, TrustedProxies};
 use crate::stack::{StackSettings, storage_stack};
-use crate::storage::Gateway;
+use crate::storage::{Gateway, Protocol, Quota};
 use crate::telemetry::Metrics;
 
 /// The gateway, ready to be served.
@@ -34,6 +34,8 @@ pub(super) struct Assembled {
     pub(super) tenancy: Tenancy,
     /// Who is let in.
     pub(super) credentials: Arc<ArcSwap<CredentialStore>>,
+    /// What each of them may take.
+    pub(super) quotas: Arc<ArcSwap<Quotas>>,
 }
 
 /// Puts the parts together for the Hub at `endpoint`.
@@ -48,6 +50,7 @@ pub(super) fn assemble(
         .map_err(|error| Failure::configuration(error.to_string()))?;
     let tenancy = Tenancy::unresolved();
     let credentials = Arc::new(ArcSwap::from_pointee(credentials(config)));
+    let quotas = Arc::new(ArcSwap::from_pointee(quotas(config)));
     let settings = StackSettings {
         metrics: metrics.clone(),
         max_in_flight: config.limits.max_requests,
@@ -56,6 +59,7 @@ pub(super) fn assemble(
             idle: config.limits.idle_timeout,
         },
         credentials: credentials.clone(),
+        quotas: quotas.clone(),
         tenancy: tenancy.clone(),
         file_info: FileInfoLimits {
             max_entries: config.caches.file_info_max_entries,
@@ -65,11 +69,12 @@ pub(super) fn assemble(
     };
     let gateway = Gateway::new(storage_stack(settings, provider.clone()));
     Ok(Assembled {
-        s3: s3::router(gateway.clone(), s3_config(&config.s3), metrics.clone()),
+        s3: s3::router(gateway.clone(), s3_config(config), metrics.clone()),
         gateway,
         provider,
         tenancy,
         credentials,
+        quotas,
     })
 }
 
@@ -120,21 +125,62 @@ pub(super) fn credentials(config: &Config) -> CredentialStore {
     CredentialStore::new(keys, users).letting_strangers_read(config.s3.anonymous_read)
 }
 
-fn s3_config(settings: &S3Settings) -> S3Config {
-    let proxies = settings.trusted_proxies.clone();
+/// Returns what each credential may take.
+pub(super) fn quotas(config: &Config) -> Quotas {
+    let settings = &config.quotas;
+    let named = |protocol, of: &[(String, Quota)]| -> Vec<_> {
+        let quotas = of.iter();
+        quotas
+            .map(|(name, quota)| (Holder::new(protocol, name), *quota))
+            .collect()
+    };
+    let keys = named(Protocol::S3, &settings.of_keys);
+    let users = named(Protocol::Ftp, &settings.of_users);
+    let callers = config.s3.credentials.len()
+        + config.ftp.users.len()
+        + usize::from(config.s3.anonymous_read);
+    Quotas {
+        of: keys.into_iter().chain(users).collect(),
+        general: settings.general,
+        is_shared: callers > 1,
+    }
+}
+
+fn s3_config(config: &Config) -> S3Config {
+    let settings = &config.s3;
     S3Config {
         domains: settings.domains.clone(),
         region: settings.region.clone(),
         keeps_checksums: settings.stores_checksums,
         requires_region: settings.requires_region,
-        trusted_proxies: TrustedProxies::new(move |peer| {
-            let peer = peer.to_canonical();
-            proxies.iter().any(|network| network.contains(&peer))
-        }),
+        trusted_proxies: trusted_proxies(settings),
+        max_header_bytes: config.limits.max_header_bytes,
+        max_headers: config.limits.max_headers,
         lets_strangers_read: settings.anonymous_read,
         cors: cors_rules(settings),
         ..S3Config::default()
     }
+}
+
+/// Returns the limits of the S3 listener.
+pub(super) fn server_limits(config: &Config) -> ServerLimits {
+    ServerLimits {
+        max_connections: config.limits.max_connections,
+        max_connections_per_address: config.limits.max_connections_per_address,
+        trusted_proxies: trusted_proxies(&config.s3),
+        header_read_timeout: config.limits.header_timeout,
+        max_headers: config.limits.max_headers,
+        drain_timeout: config.drain.timeout,
+        ..ServerLimits::default()
+    }
+}
+
+fn trusted_proxies(settings: &S3Settings) -> TrustedProxies {
+    let proxies = settings.trusted_proxies.clone();
+    TrustedProxies::new(move |peer| {
+        let peer = peer.to_canonical();
+        proxies.iter().any(|network| network.contains(&peer))
+    })
 }
 
 /// Returns what the FTP adapter needs to know.

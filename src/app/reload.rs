@@ -1,4 +1,4 @@
-//! What counts without a restart: credentials, the Hub token, and the log level. Their files are read again every few
+//! What counts without a restart: credentials and their quotas, the Hub token, and the log level. Their files are read again every few
 //! seconds, and at once on SIGHUP.
 //!
 //! Kubernetes renews a mounted Secret by swapping a symbolic link, and other tools write in place, so the files are simply
@@ -13,12 +13,12 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
-use crate::app::assemble::credentials;
+use crate::app::assemble::{credentials, quotas};
 use crate::config::setting::SETTINGS;
 use crate::config::source::Environment;
 use crate::config::{Config, ConfigError, HubChoice, Values};
 use crate::layers::auth::CredentialStore;
-use crate::layers::{Scope, Tenancy};
+use crate::layers::{Quotas, Scope, Tenancy};
 use crate::provider::hub::HubClient;
 use crate::storage::StorageError;
 use crate::telemetry::{ConfigPart, LogFilter, Metrics};
@@ -27,7 +27,10 @@ use crate::telemetry::{ConfigPart, LogFilter, Metrics};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Settings that are followed. A change of any other is told, and counts after a restart.
-const FOLLOWED: [&str; 6] = [
+const FOLLOWED: [&str; 9] = [
+    "HUGBUCKET_CREDENTIAL_MAX_REQUESTS",
+    "HUGBUCKET_CREDENTIAL_DOWNLOAD_RATE",
+    "HUGBUCKET_CREDENTIAL_UPLOAD_RATE",
     "HF_TOKEN",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -61,6 +64,8 @@ impl Sources {
 pub(super) struct Followers {
     /// Who is let in.
     pub(super) credentials: Arc<ArcSwap<CredentialStore>>,
+    /// What each of them may take.
+    pub(super) quotas: Arc<ArcSwap<Quotas>>,
     /// What is logged.
     pub(super) log: LogFilter,
     /// The Hub, asked whether it accepts a new token.
@@ -223,6 +228,11 @@ impl Reloader {
             let store = Arc::new(credentials(config));
             self.followers.credentials.store(store);
             renewed.push("the credentials");
+        }
+        let quotas = quotas(config);
+        if **self.followers.quotas.load() != quotas {
+            self.followers.quotas.store(Arc::new(quotas));
+            renewed.push("the quotas");
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::announce::Announcement;
-use crate::app::assemble::{Assembled, assemble, ftp_config};
+use crate::app::assemble::{Assembled, assemble, ftp_config, server_limits};
 use crate::app::listen::{self, Addresses};
 use crate::app::reload::{Followers, Reloader, Sources};
 use crate::app::upstream::Upstream;
@@ -17,7 +17,7 @@ use crate::app::{Failure, identity};
 use crate::config::{Config, TlsFiles};
 use crate::ftp::{Ftp, FtpTls, Opening};
 use crate::layers::Scope;
-use crate::s3::{self, ServerLimits};
+use crate::s3;
 use crate::shutdown::{self, Drained, Shutdown};
 use crate::storage::Namespace;
 use crate::telemetry::{Admin, ConfigPart, LogFilter, LogFormat, Metrics, Readiness, admin};
@@ -65,7 +65,14 @@ pub async fn serve(
     }
     if let Some(listener) = listeners.s3 {
         let certificate = certificate.as_ref();
-        serve_s3(listener, certificate, &gateway, &config, &shutdown);
+        serve_s3(
+            listener,
+            certificate,
+            &gateway,
+            &config,
+            &metrics,
+            &shutdown,
+        );
     }
     if listeners.ftp.is_some() || listeners.ftps.is_some() {
         let ftp = ftp(
@@ -94,6 +101,7 @@ pub async fn serve(
             open(&config, &upstream, &gateway, &readiness, addresses, &namespace)?;
             let followers = Followers {
                 credentials: gateway.credentials.clone(),
+                quotas: gateway.quotas.clone(),
                 log,
                 hub: hub.clone(),
                 tenancy: gateway.tenancy.clone(),
@@ -174,17 +182,15 @@ fn serve_s3(
     certificate: Option<&Certificate>,
     gateway: &Assembled,
     config: &Config,
+    metrics: &Metrics,
     shutdown: &Shutdown,
 ) {
-    let limits = ServerLimits {
-        drain_timeout: config.drain.timeout,
-        ..ServerLimits::default()
-    };
+    let (limits, metrics) = (server_limits(config), metrics.clone());
     let (router, provider) = (gateway.s3.clone(), gateway.provider.clone());
     let tls = certificate.map(|certificate| certificate.server_config(&s3::ALPN_PROTOCOLS));
     let closing = shutdown.closing();
     shutdown.work().spawn(async move {
-        s3::serve(listener, router, tls, limits, closing).await;
+        s3::serve(listener, router, tls, limits, metrics, closing).await;
         provider.drained().await;
     });
 }

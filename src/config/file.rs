@@ -71,6 +71,12 @@ pub struct S3CredentialEntry {
     pub buckets: Option<Vec<String>>,
     /// Whether it may create and delete buckets: by default, if it has all rights and no root.
     pub manages_buckets: Option<bool>,
+    /// Requests in flight at most; 0 for no limit. By default, as for everybody.
+    pub max_requests: Option<usize>,
+    /// Bytes a second of all its downloads together, such as `50 MiB`; `0` for no limit.
+    pub download_rate: Option<String>,
+    /// The same of uploads.
+    pub upload_rate: Option<String>,
 }
 
 /// A `[[ftp_users]]` table.
@@ -94,6 +100,12 @@ pub struct FtpUserEntry {
     pub buckets: Option<Vec<String>>,
     /// Whether the user may create and delete buckets: by default, if it has all rights and no root.
     pub manages_buckets: Option<bool>,
+    /// Requests in flight at most; 0 for no limit. By default, as for everybody.
+    pub max_requests: Option<usize>,
+    /// Bytes a second of all its downloads together, such as `50 MiB`; `0` for no limit.
+    pub download_rate: Option<String>,
+    /// The same of uploads.
+    pub upload_rate: Option<String>,
 }
 
 /// A `[[cors_rules]]` table.

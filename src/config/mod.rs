@@ -10,7 +10,7 @@
 //! | [`setting`] | the table of all settings |
 //! | [`source`], [`mod@file`] | the sources and which one wins |
 //! | [`parse`] | texts into sizes, times, addresses, lists |
-//! | [`settings`], [`credential`], [`ftp`], [`cors`], [`undo`] | the typed configuration |
+//! | [`settings`], [`credential`], [`ftp`], [`cors`], [`quota`], [`undo`] | the typed configuration |
 //! | `resolve` | from texts to types, and the rules about what belongs together |
 //! | [`mod@print`] | the effective configuration as a TOML document without secrets |
 
@@ -23,6 +23,7 @@ pub mod file;
 pub mod ftp;
 pub mod parse;
 pub mod print;
+pub mod quota;
 mod resolve;
 pub mod setting;
 pub mod settings;

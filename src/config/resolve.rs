@@ -1,12 +1,14 @@
 //! From texts to the typed configuration, and the rules about what belongs together.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::cors;
 use crate::config::credential;
 use crate::config::error::ConfigError;
 use crate::config::ftp;
 use crate::config::parse;
+use crate::config::quota;
 use crate::config::setting::SETTINGS;
 use crate::config::settings::{
     Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings, TlsFiles,
@@ -45,6 +47,7 @@ impl Config {
                     at_least(16 << 20, text)
                 })?,
             },
+            quotas: quota::quotas(values)?,
             undo: undo::undo_periods(values)?,
             limits: limits(values)?,
             drain: DrainTimes {
@@ -179,6 +182,28 @@ fn limits(values: &Values) -> Result<Limits, ConfigError> {
         max_requests: values.parse("HUGBUCKET_MAX_REQUESTS", parse::positive)?,
         head_timeout: values.parse("HUGBUCKET_HEAD_TIMEOUT", parse::unless_zero)?,
         idle_timeout: values.parse("HUGBUCKET_IDLE_TIMEOUT", parse::unless_zero)?,
+        max_connections: values.parse("HUGBUCKET_S3_MAX_CONNECTIONS", parse::positive)?,
+        max_connections_per_address: values
+            .parse("HUGBUCKET_S3_MAX_CONNECTIONS_PER_ADDRESS", parse::count)?,
+        header_timeout: values.parse(
+            "HUGBUCKET_S3_HEADER_TIMEOUT",
+            |text| match parse::duration(text)? {
+                time if time < Duration::from_secs(1) => Err("must be at least 1 s".to_owned()),
+                time => Ok(time),
+            },
+        )?,
+        max_header_bytes: values.parse("HUGBUCKET_S3_MAX_HEADER_BYTES", |text| {
+            match usize::try_from(parse::size(text)?) {
+                Ok(size) if (8 << 10..=64 << 10).contains(&size) => Ok(size),
+                _ => Err("must be 8 KiB to 64 KiB".to_owned()),
+            }
+        })?,
+        max_headers: values.parse("HUGBUCKET_S3_MAX_HEADERS", |text| {
+            match parse::count(text)? {
+                count if (20..=1000).contains(&count) => Ok(count),
+                _ => Err("must be 20 to 1000".to_owned()),
+            }
+        })?,
         upload_expiry: values.parse("HUGBUCKET_UPLOAD_EXPIRY", parse::unless_zero)?,
     })
 }

@@ -334,6 +334,46 @@ pub static SETTINGS: &[Setting] = &[
         "requests in flight at most, bodies included; further ones are refused with 503; at least 1",
     ),
     Setting::new(
+        "HUGBUCKET_CREDENTIAL_MAX_REQUESTS",
+        "0",
+        "of these, requests of one credential at most, unless the file says otherwise for it; 0 sets no limit",
+    ),
+    Setting::new(
+        "HUGBUCKET_CREDENTIAL_DOWNLOAD_RATE",
+        "0",
+        "bytes a second that all downloads of one credential may take, such as `50 MiB`; 0 sets no limit",
+    ),
+    Setting::new(
+        "HUGBUCKET_CREDENTIAL_UPLOAD_RATE",
+        "0",
+        "bytes a second that all uploads of one credential may bring; 0 sets no limit",
+    ),
+    Setting::new(
+        "HUGBUCKET_S3_MAX_CONNECTIONS",
+        "10000",
+        "connections of the S3 listener at most; further ones are refused with 503; at least 1",
+    ),
+    Setting::new(
+        "HUGBUCKET_S3_MAX_CONNECTIONS_PER_ADDRESS",
+        "5000",
+        "of these, connections from one address that is no trusted proxy; 0 sets no limit",
+    ),
+    Setting::new(
+        "HUGBUCKET_S3_HEADER_TIMEOUT",
+        "75 s",
+        "time to the end of a request's head, and of a connection without a request; at least 1 s",
+    ),
+    Setting::new(
+        "HUGBUCKET_S3_MAX_HEADER_BYTES",
+        "32 KiB",
+        "names and values of all headers of a request together; 8 KiB to 64 KiB",
+    ),
+    Setting::new(
+        "HUGBUCKET_S3_MAX_HEADERS",
+        "100",
+        "headers of a request at most; 20 to 1000",
+    ),
+    Setting::new(
         "HUGBUCKET_HEAD_TIMEOUT",
         "120 s",
         "time to the response head, counted from the last request byte; 0 sets no limit",

@@ -12,6 +12,7 @@ use crate::config::cors::BucketCors;
 use crate::config::credential::S3Credential;
 use crate::config::ftp::FtpSettings;
 use crate::config::parse::Cors;
+use crate::config::quota::QuotaSettings;
 use crate::storage::{Namespace, Secret, Visibility};
 use crate::telemetry::LogSettings;
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub caches: Caches,
     /// Memory that transfers may use.
     pub budgets: Budgets,
+    /// What each credential may take.
+    pub quotas: QuotaSettings,
     /// `[undo]` of the file, empty: how long what is overwritten or deleted is kept, by `namespace/bucket`, `bucket`, or
     /// `*`; zero is off.
     pub undo: BTreeMap<String, Duration>,
@@ -160,6 +163,16 @@ pub struct Limits {
     pub head_timeout: Option<Duration>,
     /// `HUGBUCKET_IDLE_TIMEOUT`, 60 s: time that a transfer may stand still; none for 0.
     pub idle_timeout: Option<Duration>,
+    /// `HUGBUCKET_S3_MAX_CONNECTIONS`, 10000, at least 1: connections of the S3 listener.
+    pub max_connections: usize,
+    /// `HUGBUCKET_S3_MAX_CONNECTIONS_PER_ADDRESS`, 5000: of these, from one address; 0 for no limit.
+    pub max_connections_per_address: usize,
+    /// `HUGBUCKET_S3_HEADER_TIMEOUT`, 75 s: time to the end of a request's head; also that of idle connections.
+    pub header_timeout: Duration,
+    /// `HUGBUCKET_S3_MAX_HEADER_BYTES`, 32 KiB, 8 to 64 KiB: names and values of a request's headers.
+    pub max_header_bytes: usize,
+    /// `HUGBUCKET_S3_MAX_HEADERS`, 100, 20 to 1,000: headers of a request.
+    pub max_headers: usize,
     /// `HUGBUCKET_UPLOAD_EXPIRY`, 7 d: time after its newest part until a multipart upload that nobody completes is removed;
     /// none for 0.
     pub upload_expiry: Option<Duration>,

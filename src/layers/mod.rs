@@ -10,6 +10,8 @@
 //! | [`admission`] | how many operations may be under way |
 //! | [`deadline`] | how long an answer may take, and how long a transfer may stand still |
 //! | [`auth`] | who is let in |
+//! | [`share`], [`quota`] | how many operations one credential may have under way |
+//! | [`rate`] | how fast one credential may send and receive |
 //! | [`reach`] | which buckets and directories a principal sees |
 //! | [`namespace`] | whose buckets a principal sees |
 //! | [`public`] | which buckets callers without credentials see |
@@ -27,8 +29,11 @@ pub mod metrics;
 pub mod namespace;
 pub mod provider_metrics;
 pub mod public;
+pub mod quota;
+pub mod rate;
 pub mod reach;
 pub mod retry;
+pub mod share;
 pub mod trace;
 
 mod outcome;
@@ -44,6 +49,9 @@ pub use metrics::RequestMetricsLayer;
 pub use namespace::{NamespaceLayer, Scope, Tenancy};
 pub use provider_metrics::ProviderMetricsLayer;
 pub use public::PublicReadLayer;
+pub use quota::{Holder, Quotas};
+pub use rate::RateLayer;
 pub use reach::ReachLayer;
 pub use retry::{RetryLimits, RetryPolicy};
+pub use share::ShareLayer;
 pub use trace::TraceLayer;

@@ -106,7 +106,7 @@ impl Adapter {
         body: LentBody,
         note: &mut Note,
     ) -> Result<Response, Fault> {
-        edge::check_header_size(&head.headers, self.config.max_header_bytes)?;
+        edge::check_headers(&head.headers, &self.config)?;
         edge::check_host(&head.headers)?;
         let params = Params::parse(head.uri.query())?;
         let target = Target::locate(exchange::host(head), head.uri.path(), &self.config.domains)?;
@@ -237,6 +237,10 @@ mod tests {
         let stage = Stage::new();
         let long = "x".repeat(40 << 10);
         let answer = stage.ask("GET /b/k", &[("x-long", &long)]).await;
+        assert_eq!(answer.verdict(), (400, "RequestHeaderSectionTooLarge"));
+        let names: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let answer = stage.ask("GET /b/k", &many).await;
         assert_eq!(answer.verdict(), (400, "RequestHeaderSectionTooLarge"));
         assert_eq!(stage.call_count(), 0);
     }

@@ -27,6 +27,8 @@ pub struct S3Config {
     pub cors: CorsRules,
     /// The longest header section, names and values together, in bytes.
     pub max_header_bytes: usize,
+    /// Headers of a request at most.
+    pub max_headers: usize,
     /// How long a client may take to send an XML document.
     pub document_timeout: Duration,
     /// Of the unread rest of a refused upload, this much is taken from the client so that it reads the answer, in bytes.
@@ -47,6 +49,7 @@ impl Default for S3Config {
             cors: CorsRules::open_to(["*".to_owned()]),
             // 2 KiB of user metadata, a session token, a long policy: AWS allows 8 KiB, proxies add their own.
             max_header_bytes: 32 * 1024,
+            max_headers: DEFAULT_MAX_HEADERS,
             document_timeout: Duration::from_secs(30),
             max_drained_bytes: 32 * 1024 * 1024,
             keep_alive_after: Duration::from_secs(5),
@@ -87,11 +90,20 @@ impl fmt::Debug for TrustedProxies {
     }
 }
 
+/// Headers of a request at most: what hyper takes without an allocation for each request.
+pub(super) const DEFAULT_MAX_HEADERS: usize = 100;
+
 /// Limits of the S3 listener.
 #[derive(Debug, Clone)]
 pub struct ServerLimits {
-    /// Connections served at once; further ones wait in the kernel's backlog.
+    /// Connections served at once; further ones are refused.
     pub max_connections: usize,
+    /// Of these, those from one address; zero for no limit.
+    pub max_connections_per_address: usize,
+    /// Whose addresses have no limit of their own: they bring the connections of others.
+    pub trusted_proxies: TrustedProxies,
+    /// Headers of a request at most.
+    pub max_headers: usize,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// How long a client may take to send a request's head; also how long an idle HTTP/1.1 connection is kept.
@@ -106,6 +118,9 @@ impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_connections_per_address: 0,
+            trusted_proxies: TrustedProxies::none(),
+            max_headers: DEFAULT_MAX_HEADERS,
             handshake_timeout: Duration::from_secs(10),
             // Longer than the 60 s for which SDKs and load balancers pool idle connections: they close first.
             header_read_timeout: Duration::from_secs(75),

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use crate::s3::access_log::{Line, Note};
 use crate::s3::adapter::Adapter;
-use crate::s3::config::TrustedProxies;
+use crate::s3::config::{S3Config, TrustedProxies};
 use crate::s3::exchange::connected_peer;
 use crate::s3::fault::Fault;
 use crate::s3::header::{self as s3_header, text};
@@ -162,10 +162,14 @@ fn count(adapter: &Adapter, operation: &'static str, fault: &Fault) {
         .request_refused(Protocol::S3.name(), operation, status, fault.code);
 }
 
-/// Refuses a header section that is too long.
+/// Refuses a header section that is too long, or has too many headers.
 ///
 /// Errors: RequestHeaderSectionTooLarge.
-pub(super) fn check_header_size(headers: &HeaderMap, limit_bytes: usize) -> Result<(), Fault> {
+pub(super) fn check_headers(headers: &HeaderMap, limits: &S3Config) -> Result<(), Fault> {
+    if headers.len() > limits.max_headers {
+        return Err(Fault::too_many_headers(limits.max_headers));
+    }
+    let limit_bytes = limits.max_header_bytes;
     let size: usize = headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len())

@@ -119,6 +119,15 @@ impl Fault {
         .with("MaxSizeAllowed", limit.to_string())
     }
 
+    /// There are too many headers.
+    pub(super) fn too_many_headers(limit: usize) -> Self {
+        Self::bad(
+            "RequestHeaderSectionTooLarge",
+            "Your request has more headers than the maximum allowed number.",
+        )
+        .with("MaxHeadersAllowed", limit.to_string())
+    }
+
     /// The method does not exist on this kind of resource.
     pub(super) fn method_not_allowed(method: &http::Method, resource_type: &'static str) -> Self {
         let allowed = match resource_type {

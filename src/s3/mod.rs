@@ -25,6 +25,7 @@ mod adapter;
 mod attributes;
 mod body;
 mod bucket;
+mod census;
 mod checksum;
 mod commit;
 mod completion;

@@ -24,9 +24,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use crate::s3::config::ServerLimits;
+use crate::s3::census::{Census, refuse};
+use crate::s3::config::{DEFAULT_MAX_HEADERS, ServerLimits};
 use crate::s3::handshake::shake_hands;
 use crate::s3::read_share::ReadShares;
+use crate::telemetry::Metrics;
+
+/// Connections that are told at the same time why they are refused.
+const MAX_REFUSALS: usize = 256;
 
 /// How long the server waits before it accepts again when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -48,7 +53,8 @@ pub(super) struct OverTls;
 ///
 /// # Behaviour
 /// - A handshake that takes too long, and plain HTTP where TLS is spoken, end the connection, the latter with an answer.
-/// - Beyond `max_connections`, nothing is accepted until a connection ends.
+/// - Beyond `max_connections`, and beyond those that an address may have, connections are refused, with an answer where it
+///   can be read without a handshake.
 /// - After the shutdown began, no connection is accepted and idle ones are closed; the function returns when the last
 ///   request has been answered, or after `drain_timeout`, whichever comes first.
 pub async fn serve(
@@ -56,21 +62,38 @@ pub async fn serve(
     router: Router,
     tls: Option<Arc<ServerConfig>>,
     limits: ServerLimits,
+    metrics: Metrics,
     shutdown: CancellationToken,
 ) {
     let builder = Arc::new(builder(&limits));
     let tls = tls.map(TlsAcceptor::from);
     let shares = ReadShares::default();
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(limits.max_connections));
+    let census = Census::new(limits.clone(), metrics);
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let mut stopped = pin!(shutdown.cancelled());
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => break,
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        let (stream, peer, permit) = accepted;
+        let (stream, peer) = accepted;
+        let seat = match census.enter(peer.ip()) {
+            Ok(seat) => seat,
+            Err(refusal) => {
+                // Nobody is told within TLS, and of a flood not everybody: what refusing costs is bounded too.
+                if tls.is_none()
+                    && let Ok(permit) = refusals.clone().try_acquire_owned()
+                {
+                    tokio::spawn(async move {
+                        refuse(stream, refusal).await;
+                        drop(permit);
+                    });
+                }
+                continue;
+            }
+        };
         let connection = Connection {
             peer,
             router: router.clone(),
@@ -83,7 +106,7 @@ pub async fn serve(
         let opened = connection.open(stream, graceful.watcher(), shutdown.clone());
         tokio::spawn(async move {
             opened.await;
-            drop(permit);
+            drop(seat);
         });
     }
     drop(listener);
@@ -168,15 +191,8 @@ impl Connection {
     }
 }
 
-/// Accepts one connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit) {
-    let permit = Arc::clone(connections)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+/// Accepts one connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -184,7 +200,7 @@ async fn accept(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "a connection keeps Nagle's algorithm");
                 }
-                return (stream, peer, permit);
+                return (stream, peer);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -211,6 +227,9 @@ fn builder(limits: &ServerLimits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read_timeout)
         .max_buf_size(READ_BUFFER_BYTES);
+    if limits.max_headers > DEFAULT_MAX_HEADERS {
+        builder.http1().max_headers(limits.max_headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -274,6 +293,7 @@ mod tests {
             stage.router.clone(),
             tls,
             limits,
+            Metrics::new(),
             shutdown.clone(),
         ));
         Served {
@@ -400,6 +420,24 @@ mod tests {
             let answer = server.exchange(beginning).await;
             assert!(!answer.contains("200 OK"), "{answer}");
         }
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_limit_are_told_and_the_others_go_on() {
+        let limits = ServerLimits {
+            max_connections_per_address: 1,
+            ..ServerLimits::default()
+        };
+        let server = served(&Stage::new(), limits).await;
+        let mut first = server.connect().await;
+        let refused = server.exchange("").await;
+        assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+        assert!(refused.contains("<Code>SlowDown</Code>"), "{refused}");
+        assert!(refused.contains("from your address"), "{refused}");
+        first.write_all(GET).await.unwrap();
+        let mut answer = [0; 15];
+        first.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
     }
 
     #[tokio::test]

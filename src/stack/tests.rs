@@ -130,6 +130,7 @@ impl Bench {
             max_in_flight,
             deadlines: Deadlines::default(),
             credentials: Arc::new(ArcSwap::from_pointee(store)),
+            quotas: Arc::default(),
             tenancy: tenancy.clone(),
             file_info: FileInfoLimits::default(),
             retry: RetryLimits::default(),

@@ -30,6 +30,7 @@ pub mod object_checksum;
 pub mod object_parts;
 pub mod operation;
 pub mod payload;
+pub mod quota;
 pub mod range;
 pub mod request;
 pub mod secret;
@@ -50,6 +51,7 @@ pub use object_checksum::{ChecksumKind, ObjectChecksum, UploadChecksum};
 pub use object_parts::ObjectParts;
 pub use operation::*;
 pub use payload::{ExpectedChecksum, Integrity, MeasuredDigests, Payload};
+pub use quota::Quota;
 pub use range::{ByteRange, ResolvedRange};
 pub use request::{
     Credentials, Guards, Principal, Protocol, Reach, RequestContext, Rights, StorageRequest, Tenant,

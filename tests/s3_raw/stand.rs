@@ -87,6 +87,7 @@ impl Stand {
         let settings = StackSettings {
             metrics: metrics.clone(),
             max_in_flight: 0,
+            quotas: Arc::default(),
             deadlines: Deadlines::default(),
             credentials: Arc::new(ArcSwap::from_pointee(CredentialStore::new(keys, []))),
             tenancy,
@@ -95,7 +96,7 @@ impl Stand {
         };
         let gateway = Gateway::new(storage_stack(settings, provider));
         let strict_region = config.requires_region.then(|| config.region.clone());
-        let router = s3::router(gateway, config, metrics);
+        let router = s3::router(gateway, config, metrics.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -104,6 +105,7 @@ impl Stand {
             router,
             None,
             ServerLimits::default(),
+            metrics,
             shutdown.clone(),
         ));
         let stand = Self {

@@ -122,6 +122,16 @@
   value: {{ $v.budgets.lookaheadMaxBytes | quote }}
 - name: HUGBUCKET_MAX_REQUESTS
   value: {{ int $v.limits.maxRequests | quote }}
+- name: HUGBUCKET_CREDENTIAL_MAX_REQUESTS
+  value: {{ int $v.limits.credentialMaxRequests | quote }}
+- name: HUGBUCKET_CREDENTIAL_DOWNLOAD_RATE
+  value: {{ $v.limits.credentialDownloadRate | quote }}
+- name: HUGBUCKET_CREDENTIAL_UPLOAD_RATE
+  value: {{ $v.limits.credentialUploadRate | quote }}
+- name: HUGBUCKET_S3_MAX_CONNECTIONS
+  value: {{ int $v.limits.maxConnections | quote }}
+- name: HUGBUCKET_S3_MAX_CONNECTIONS_PER_ADDRESS
+  value: {{ int $v.limits.maxConnectionsPerAddress | quote }}
 - name: HUGBUCKET_HEAD_TIMEOUT
   value: {{ $v.limits.headTimeout | quote }}
 - name: HUGBUCKET_IDLE_TIMEOUT

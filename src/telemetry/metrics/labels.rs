@@ -118,6 +118,50 @@ impl UploadEvent {
     }
 }
 
+/// Which limit a connection was refused for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionRefused {
+    /// That of all connections.
+    Total,
+    /// That of its address.
+    Address,
+}
+
+impl ConnectionRefused {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Total, Self::Address];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+        }
+    }
+}
+
+/// Which way a body goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To us.
+    Upload,
+    /// From us.
+    Download,
+}
+
+impl Direction {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Upload, Self::Download];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Download => "download",
+        }
+    }
+}
+
 /// What became of a copy of something that was overwritten or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UndoEvent {
@@ -218,6 +262,8 @@ impl AuthFailure {
 pub enum RefusedBy {
     /// Too many operations are under way.
     Admission,
+    /// Its credential has enough under way.
+    Share,
     /// The caller is not let in.
     Auth,
     /// The namespace is not known yet.
@@ -226,12 +272,13 @@ pub enum RefusedBy {
 
 impl RefusedBy {
     /// All layers that refuse.
-    pub const ALL: [Self; 3] = [Self::Admission, Self::Auth, Self::Namespace];
+    pub const ALL: [Self; 4] = [Self::Admission, Self::Share, Self::Auth, Self::Namespace];
 
     /// Returns the label.
     pub fn name(self) -> &'static str {
         match self {
             Self::Admission => "admission",
+            Self::Share => "share",
             Self::Auth => "auth",
             Self::Namespace => "namespace",
         }

@@ -9,12 +9,14 @@
 //! | `upstream` | `upstream_*`, `hub_budget_*`, commits, deduplication, ingest memory |
 //! | `listing` | `ftp_names_left_out_total` |
 //! | `cache` | `cache_*` |
+//! | `connections` | `s3_connections_*`, `throttled_seconds_total` |
 //! | `ftp` | `ftp_*` |
 //! | `multipart` | `multipart_*` |
 //! | `undo` | `undo_copies_total` |
 //! | `process` | `build_info`, `ready`, `shutting_down`, panics, configuration, `tokio_*`, and the usual `process_*` |
 
 mod cache;
+mod connections;
 mod ftp;
 mod labels;
 mod listing;
@@ -32,13 +34,14 @@ use prometheus::{Error, Registry, TextEncoder};
 
 pub use ftp::SessionStart;
 pub use labels::{
-    AuthFailure, CacheName, CacheResult, PartSource, RefusedBy, Status, UndoEvent, UploadEvent,
-    Upstream,
+    AuthFailure, CacheName, CacheResult, ConnectionRefused, Direction, PartSource, RefusedBy,
+    Status, UndoEvent, UploadEvent, Upstream,
 };
 pub use requests::{ProviderSeries, RequestSeries};
 pub use upstream::InFlight;
 
 use cache::CacheSeries;
+use connections::ConnectionSeries;
 use ftp::FtpSeries;
 use listing::ListingSeries;
 use multipart::MultipartSeries;
@@ -69,6 +72,7 @@ struct Series {
     requests: RequestSeriesSet,
     upstream: UpstreamSeries,
     cache: CacheSeries,
+    connections: ConnectionSeries,
     listing: ListingSeries,
     ftp: FtpSeries,
     multipart: MultipartSeries,
@@ -107,6 +111,7 @@ impl Metrics {
             requests: RequestSeriesSet::register(&register)?,
             upstream: UpstreamSeries::register(&register)?,
             cache: CacheSeries::register(&register)?,
+            connections: ConnectionSeries::register(&register)?,
             listing: ListingSeries::register(&register)?,
             ftp: FtpSeries::register(&register)?,
             multipart: MultipartSeries::register(&register)?,

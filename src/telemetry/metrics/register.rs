@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
-    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, CounterVec, Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec,
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// Registers collectors in one registry; names are without the `hugbucket_` prefix, which the registry adds.
@@ -17,6 +17,15 @@ impl Register<'_> {
 
     pub(super) fn float_counter(&self, name: &str, help: &str) -> Result<Counter, Error> {
         self.keep(Counter::new(name, help)?)
+    }
+
+    pub(super) fn float_counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<CounterVec, Error> {
+        self.keep(CounterVec::new(Opts::new(name, help), labels)?)
     }
 
     pub(super) fn counters(
