@@ -97,6 +97,7 @@ pub(super) fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig 
         },
         hub: HubConfig { endpoint, http },
         default_visibility: config.s3.default_visibility,
+        max_uploads_per_bucket: config.limits.max_uploads_per_bucket,
         sweep: SweepConfig {
             expiry: config.limits.upload_expiry,
             ..SweepConfig::default()

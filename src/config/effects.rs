@@ -419,6 +419,13 @@ const CASES: &[Case] = &[
         "Some(5s)",
     ),
     (
+        "HUGBUCKET_MAX_UPLOADS_PER_BUCKET",
+        "9",
+        &[],
+        |c| c.limits.max_uploads_per_bucket.to_string(),
+        "9",
+    ),
+    (
         "HUGBUCKET_UPLOAD_EXPIRY",
         "2 d",
         &[],

@@ -204,6 +204,7 @@ fn limits(values: &Values) -> Result<Limits, ConfigError> {
                 _ => Err("must be 20 to 1000".to_owned()),
             }
         })?,
+        max_uploads_per_bucket: values.parse("HUGBUCKET_MAX_UPLOADS_PER_BUCKET", parse::count)?,
         upload_expiry: values.parse("HUGBUCKET_UPLOAD_EXPIRY", parse::unless_zero)?,
     })
 }

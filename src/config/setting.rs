@@ -384,6 +384,11 @@ pub static SETTINGS: &[Setting] = &[
         "time that a transfer may stand still before it is cut; 0 sets no limit",
     ),
     Setting::new(
+        "HUGBUCKET_MAX_UPLOADS_PER_BUCKET",
+        "0",
+        "multipart uploads under way in a bucket at most; 0 sets no limit",
+    ),
+    Setting::new(
         "HUGBUCKET_UPLOAD_EXPIRY",
         "7 d",
         "time after its newest part until a multipart upload that nobody completes is removed; 0 keeps it for ever",

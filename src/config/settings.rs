@@ -173,6 +173,8 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// `HUGBUCKET_S3_MAX_HEADERS`, 100, 20 to 1,000: headers of a request.
     pub max_headers: usize,
+    /// `HUGBUCKET_MAX_UPLOADS_PER_BUCKET`, 0: multipart uploads under way in a bucket; no limit for 0.
+    pub max_uploads_per_bucket: usize,
     /// `HUGBUCKET_UPLOAD_EXPIRY`, 7 d: time after its newest part until a multipart upload that nobody completes is removed;
     /// none for 0.
     pub upload_expiry: Option<Duration>,

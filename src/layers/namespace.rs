@@ -60,7 +60,7 @@ impl Tenancy {
             principal: principal.clone(),
             namespace: scope.namespace.clone(),
             extra_namespaces: scope.extra_namespaces.clone(),
-            hub_token: scope.hub_token.clone(),
+            hub_token: scope.hub_token.on_behalf_of(&principal.id),
         })
     }
 }

@@ -21,12 +21,15 @@ impl Holder {
         }
     }
 
-    /// Returns who makes a request. All callers without credentials are one.
+    /// Returns who makes a request. All callers without credentials are one, and so is a key with whatever was issued in its
+    /// name (`key/session`): nobody gets more by splitting itself up.
     pub(super) fn of(request: &StorageRequest<Principal>) -> Self {
-        Self {
-            protocol: request.context.protocol,
-            id: request.caller.id.clone(),
-        }
+        let (protocol, id) = (request.context.protocol, &request.caller.id);
+        let id = match id.split_once('/') {
+            Some((issuer, _session)) if protocol == Protocol::S3 => issuer.into(),
+            _ => id.clone(),
+        };
+        Self { protocol, id }
     }
 }
 
@@ -51,6 +54,25 @@ impl Quotas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::testing::{head, principal, request};
+
+    #[test]
+    fn what_was_issued_in_the_name_of_a_key_is_that_key() {
+        let of = |protocol, id: &str| {
+            let caller = Principal {
+                id: id.into(),
+                ..principal()
+            };
+            let mut request = request(caller, head("k"));
+            request.context.protocol = protocol;
+            Holder::of(&request)
+        };
+        let key = Holder::new(Protocol::S3, "key");
+        assert_eq!(of(Protocol::S3, "key"), key);
+        assert_eq!(of(Protocol::S3, "key/session"), key);
+        let user = Holder::new(Protocol::Ftp, "a/b");
+        assert_eq!(of(Protocol::Ftp, "a/b"), user);
+    }
 
     #[test]
     fn a_key_and_a_user_of_the_same_name_have_quotas_of_their_own() {

@@ -64,6 +64,8 @@ pub struct ProviderConfig {
     pub default_visibility: Visibility,
     /// Whether checksums are kept with objects. Then an object that has nothing else to keep gets a sidecar for it.
     pub keeps_checksums: bool,
+    /// Multipart uploads that may be under way in a bucket; zero for as many as come.
+    pub max_uploads_per_bucket: usize,
     /// What is swept of uploads that nobody completes.
     pub sweep: SweepConfig,
     /// Where overwritten and deleted objects are kept for a while.
@@ -111,7 +113,7 @@ impl HfProvider {
                 undo.clone(),
             ),
             lister: Lister::new(hub.clone(), recent),
-            uploads: UploadCaches::new(metrics),
+            uploads: UploadCaches::new(config.max_uploads_per_bucket, metrics),
             tagging: Turns::default(),
             sweeper: Sweeper::new(config.sweep),
             undo,

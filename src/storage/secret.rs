@@ -1,6 +1,7 @@
 //! Secrets: readable only on purpose, never printed, wiped when dropped.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -9,23 +10,53 @@ use zeroize::Zeroizing;
 ///
 /// `Debug` prints `Secret(…)`, there is no `Display`, and the memory is overwritten on drop. Whoever needs the text says
 /// so with [`Secret::expose`].
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+#[derive(Clone)]
+pub struct Secret {
+    text: Zeroizing<String>,
+    /// For whom it is shown, if that is known: several may use one token, and have to share what it is good for. It says
+    /// nothing about the secret, so it makes no difference to whether two are the same.
+    holder: Option<Arc<str>>,
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Secret {}
 
 impl Secret {
     /// Takes ownership of a secret text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
+        Self {
+            text: Zeroizing::new(text.into()),
+            holder: None,
+        }
+    }
+
+    /// Returns the same secret, shown for `holder`: a key id or a user name.
+    #[must_use]
+    pub fn on_behalf_of(&self, holder: &Arc<str>) -> Self {
+        Self {
+            text: self.text.clone(),
+            holder: Some(holder.clone()),
+        }
+    }
+
+    /// Returns for whom it is shown, if that is known.
+    pub fn holder(&self) -> Option<&Arc<str>> {
+        self.holder.as_ref()
     }
 
     /// Returns the secret text itself. Never log, label, or format what this returns.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Reports whether the secret is the empty text.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 }
 
@@ -75,6 +106,15 @@ mod tests {
             format!("{secret:?} {:?}", secret.id()),
             "Secret(…) SecretId(…)"
         );
+    }
+
+    #[test]
+    fn it_is_the_same_secret_for_whomever_it_is_shown() {
+        let (secret, ann) = (Secret::new("a"), "ann".into());
+        let shown = secret.on_behalf_of(&ann);
+        assert!(shown == secret && shown.id() == secret.id());
+        assert_eq!((secret.holder(), shown.holder()), (None, Some(&ann)));
+        assert!(shown != Secret::new("b").on_behalf_of(&ann));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::crowd::{Raw, begins_with_ok};
+use crate::multipart::begin;
 use crate::operate::text;
 use crate::stand::{BUCKET, Stand, get, put, random_bytes};
 
@@ -192,4 +193,35 @@ async fn heads_that_are_too_large_or_too_slow_end() {
     let mut answer = Vec::new();
     slow.read_to_end(&mut answer).await.unwrap();
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_has_so_many_uploads_under_way() {
+    let stand = Stand::start_with(&[("HUGBUCKET_MAX_UPLOADS_PER_BUCKET", "2")]).await;
+    let s3 = stand.s3();
+    let first = begin(&s3, "a").await;
+    begin(&s3, "b").await;
+    let third = s3.create_multipart_upload().bucket(BUCKET).key("c");
+    let refused = third.send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidRequest"));
+    assert!(refused.message().unwrap().contains("complete or abort"));
+    assert!(
+        shows(
+            &stand,
+            "hugbucket_multipart_uploads_total{result=\"refused\"} 1"
+        )
+        .await
+    );
+    // Another process finds them all, without having seen any of them.
+    let other = stand
+        .another_gateway(&[("HUGBUCKET_MAX_UPLOADS_PER_BUCKET", "2")])
+        .await;
+    let third = other.s3().create_multipart_upload().bucket(BUCKET).key("c");
+    assert_eq!(
+        third.send().await.unwrap_err().code(),
+        Some("InvalidRequest")
+    );
+    let abort = s3.abort_multipart_upload().bucket(BUCKET).key("a");
+    abort.upload_id(first).send().await.unwrap();
+    begin(&s3, "c").await;
 }

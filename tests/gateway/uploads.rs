@@ -355,6 +355,7 @@ pub(crate) fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant
         },
         default_visibility: Visibility::Private,
         keeps_checksums: false,
+        max_uploads_per_bucket: 0,
         sweep,
         undo: UndoConfig::default(),
     };

@@ -64,6 +64,7 @@ impl Stand {
             },
             default_visibility: Visibility::Private,
             keeps_checksums: false,
+            max_uploads_per_bucket: 0,
             sweep: SweepConfig::default(),
             undo: UndoConfig::default(),
         };

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use crate::cache::ExpiringMap;
 use crate::provider::http::{RateLimit, asked_pause};
 use crate::provider::hub::pace::Pace;
-use crate::storage::{SecretId, StorageError};
+use crate::provider::hub::waiting::Waiting;
+use crate::storage::{Secret, SecretId, StorageError};
 use crate::telemetry::Metrics;
 
 /// Tokens whose windows are remembered.
@@ -25,6 +26,7 @@ const PACING_PATIENCE: Duration = Duration::from_secs(5);
 /// - Every answer's budget becomes two gauges.
 /// - Once three quarters of a token's window are spent, its further calls leave at the pace at which the rest lasts. One that
 ///   would wait for more than 5 s fails at once with [`StorageError::RateLimited`].
+/// - Of the calls that wait for this pace, none of several holders of the token has more than its share.
 /// - Once a token's window is used up, its further calls wait for the next window, or, if that is further away than the
 ///   longest pause, fail at once with [`StorageError::RateLimited`]. Other tokens are not concerned.
 /// - Work that can wait is told to wait once less than half of a token's window is left.
@@ -36,6 +38,8 @@ pub(super) struct Budget {
     used_up: ExpiringMap<SecretId, Instant>,
     /// The windows of tokens; an entry ends with its window.
     paces: ExpiringMap<SecretId, Arc<Mutex<Pace>>>,
+    /// Calls that wait for the pace.
+    waiting: Waiting,
     /// Tokens of whose window less than half is left; the entry ends with the window.
     scarce: ExpiringMap<SecretId, ()>,
 }
@@ -47,16 +51,18 @@ impl Budget {
             max_pause,
             used_up: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
             paces: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
+            waiting: Waiting::default(),
             scarce: ExpiringMap::new(MAX_TOKENS, Duration::from_secs(300)),
         }
     }
 
     /// Returns once a call with this token makes sense.
-    pub(super) async fn admit(&self, token: SecretId) -> Result<(), StorageError> {
+    pub(super) async fn admit(&self, token: &Secret) -> Result<(), StorageError> {
         let pause = self
             .pause(token)
             .map_err(|after| StorageError::RateLimited { after })?;
         if !pause.is_zero() {
+            let _place = self.waiting.enter(token);
             tokio::time::sleep(pause).await;
             self.metrics.upstream_ratelimited(pause);
         }
@@ -66,9 +72,10 @@ impl Budget {
     /// Returns how long a call has to wait.
     ///
     /// Errors: how long it would have to, if that is too long.
-    fn pause(&self, token: SecretId) -> Result<Duration, Duration> {
+    fn pause(&self, token: &Secret) -> Result<Duration, Duration> {
         let now = Instant::now();
-        if let Some(next_window) = self.used_up.get(&token) {
+        let id = token.id();
+        if let Some(next_window) = self.used_up.get(&id) {
             let pause = next_window.saturating_duration_since(now);
             return if pause > self.max_pause {
                 Err(pause)
@@ -76,8 +83,11 @@ impl Budget {
                 Ok(pause)
             };
         }
-        match self.paces.get(&token) {
-            Some(pace) => lock(&pace).take(now, PACING_PATIENCE.min(self.max_pause)),
+        match self.paces.get(&id) {
+            Some(pace) => {
+                let patience = PACING_PATIENCE.min(self.max_pause);
+                lock(&pace).take(now, self.waiting.patience(token, patience))
+            }
             None => Ok(Duration::ZERO),
         }
     }
@@ -136,7 +146,6 @@ fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Secret;
 
     fn answer(status: u16, headers: &[(&str, &str)]) -> reqwest::Response {
         let mut response = http::Response::builder().status(status);
@@ -146,6 +155,14 @@ mod tests {
         response.body("").unwrap().into()
     }
 
+    fn a_token() -> Secret {
+        Secret::new("a")
+    }
+
+    fn b_token() -> Secret {
+        Secret::new("b")
+    }
+
     fn ids() -> (SecretId, SecretId) {
         (Secret::new("a").id(), Secret::new("b").id())
     }
@@ -153,16 +170,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_used_up_window_stops_its_token_and_no_other() {
         let budget = Budget::new(Metrics::new(), Duration::from_secs(20));
-        let (a, b) = ids();
+        let (a, _) = ids();
         budget.observe(a, &answer(200, &[("ratelimit", "\"api\";r=0;t=30")]));
         assert!(matches!(
-            budget.admit(a).await,
+            budget.admit(&a_token()).await,
             Err(StorageError::RateLimited { after }) if after == Duration::from_secs(30)
         ));
-        assert!(budget.admit(b).await.is_ok());
+        assert!(budget.admit(&b_token()).await.is_ok());
         tokio::time::advance(Duration::from_secs(12)).await;
         let begun = Instant::now();
-        assert!(budget.admit(a).await.is_ok());
+        assert!(budget.admit(&a_token()).await.is_ok());
         assert_eq!(begun.elapsed().as_secs(), 18);
     }
 
@@ -170,7 +187,7 @@ mod tests {
     async fn the_last_quarter_of_a_window_is_spread_and_counted() {
         let metrics = Metrics::new();
         let budget = Budget::new(metrics.clone(), Duration::from_secs(20));
-        let (a, b) = ids();
+        let (a, _) = ids();
         let policy = "\"fixed window\";\"api\";q=1000;w=300";
         let headers = [
             ("ratelimit", "\"api\";r=100;t=200"),
@@ -179,7 +196,7 @@ mod tests {
         budget.observe(a, &answer(200, &headers));
         let begun = Instant::now();
         for second in [0, 2, 4] {
-            budget.admit(a).await.unwrap();
+            budget.admit(&a_token()).await.unwrap();
             assert_eq!(begun.elapsed().as_secs(), second);
         }
         assert!(
@@ -187,14 +204,38 @@ mod tests {
                 .render()
                 .contains("hugbucket_upstream_ratelimited_seconds_total 4")
         );
-        let waiting: Vec<_> = (0..4).map(|_| budget.pause(a)).collect();
+        let waiting: Vec<_> = (0..4).map(|_| budget.pause(&a_token())).collect();
         assert!(waiting[1].is_ok() && waiting[3].is_err(), "{waiting:?}");
-        budget.admit(b).await.unwrap();
+        budget.admit(&b_token()).await.unwrap();
         assert_eq!(
             begun.elapsed().as_secs(),
             4,
             "another token has its own window"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_the_calls_that_wait_nobody_has_all() {
+        let budget = Budget::new(Metrics::new(), Duration::from_secs(20));
+        let (a, _) = ids();
+        let policy = "\"fixed window\";\"api\";q=1000;w=300";
+        // Two calls a second.
+        let headers = [
+            ("ratelimit", "\"api\";r=200;t=100"),
+            ("ratelimit-policy", policy),
+        ];
+        budget.observe(a, &answer(200, &headers));
+        let shown = |holder: &str| a_token().on_behalf_of(&holder.into());
+        let (hog, other) = (shown("hog"), shown("other"));
+        let mut waiting: Vec<_> = (0..50).map(|_| Box::pin(budget.admit(&hog))).collect();
+        let mut refused = 0;
+        for call in &mut waiting {
+            let outcome = futures::future::poll_immediate(call).await;
+            refused += usize::from(matches!(outcome, Some(Err(_))));
+        }
+        assert!((38..=42).contains(&refused), "{refused}");
+        assert!(budget.pause(&hog).is_err());
+        assert!(budget.pause(&other).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -229,7 +270,7 @@ mod tests {
                 ],
             ),
         );
-        assert!(budget.admit(a).await.is_ok());
+        assert!(budget.admit(&a_token()).await.is_ok());
         let text = metrics.render();
         assert!(text.contains("hugbucket_hub_budget_remaining 417"));
         assert!(text.contains("hugbucket_hub_budget_limit 500"));
@@ -240,9 +281,9 @@ mod tests {
         let budget = Budget::new(Metrics::new(), Duration::from_secs(20));
         let (a, _) = ids();
         budget.observe(a, &answer(429, &[("retry-after", "40")]));
-        assert!(budget.admit(a).await.is_err());
+        assert!(budget.admit(&a_token()).await.is_err());
         budget.observe(a, &answer(503, &[("retry-after", "40")]));
         tokio::time::advance(Duration::from_secs(41)).await;
-        assert!(budget.admit(a).await.is_ok());
+        assert!(budget.admit(&a_token()).await.is_ok());
     }
 }

@@ -156,7 +156,7 @@ impl HubClient {
     pub(super) async fn send(&self, token: &Secret, call: Call) -> Result<Answer, NoAnswer> {
         let shared = &self.shared;
         let token_id = token.id();
-        if let Err(error) = shared.budget.admit(token_id).await {
+        if let Err(error) = shared.budget.admit(token).await {
             return Err(NoAnswer {
                 error,
                 is_lost: false,

@@ -19,6 +19,7 @@ mod pace;
 pub mod record;
 pub mod token;
 pub mod tree;
+mod waiting;
 pub mod wire;
 
 pub use account::WhoAmI;

@@ -22,6 +22,7 @@ mod list;
 mod manifests;
 mod part;
 mod parts;
+mod room;
 mod schedule;
 mod sweep;
 mod verify;
@@ -44,6 +45,7 @@ use crate::provider::commit::Change;
 use crate::provider::hub::{BatchLine, FileRecord, MAX_BATCH_LINES};
 use crate::provider::multipart::layout::Layout;
 use crate::provider::multipart::manifests::Manifests;
+use crate::provider::multipart::room::Room;
 use crate::provider::turn::Turns;
 use crate::storage::{
     AbortUpload, BucketId, ContentHash, CreateUpload, Guards, ObjectChecksum, ObjectKey,
@@ -79,12 +81,14 @@ pub(super) struct UploadCaches {
     /// Uploads that this process completed or aborted, or has seen to be completed; their record may still be there.
     over: ExpiringMap<(BucketId, UploadId), ()>,
     turns: Turns<UploadId>,
+    room: Room,
     metrics: Metrics,
 }
 
 impl UploadCaches {
-    /// Remembers nothing yet. What is remembered of uploads that are not over counts as active.
-    pub(super) fn new(metrics: &Metrics) -> Self {
+    /// Remembers nothing yet, and lets `max_uploads` be under way in a bucket, zero for as many as come. What is remembered of
+    /// uploads that are not over counts as active.
+    pub(super) fn new(max_uploads: usize, metrics: &Metrics) -> Self {
         let records = Arc::new(Records::new(4096, Duration::from_secs(600)));
         let remembered = Arc::clone(&records);
         metrics.read_when_asked(move |metrics| {
@@ -96,6 +100,7 @@ impl UploadCaches {
             manifests: Manifests::default(),
             over: ExpiringMap::new(4096, Duration::from_secs(600)),
             turns: Turns::default(),
+            room: Room::new(max_uploads),
             metrics: metrics.clone(),
         }
     }
@@ -104,6 +109,9 @@ impl UploadCaches {
     fn end(&self, bucket: &BucketId, upload_id: &UploadId) {
         let upload = (bucket.clone(), upload_id.clone());
         self.records.remove(&upload);
+        if self.over.get(&upload).is_none() {
+            self.room.ended(bucket);
+        }
         self.over.insert(upload, ());
     }
 
@@ -132,6 +140,7 @@ impl HfProvider {
         guards: Guards,
     ) -> Result<UploadCreated, StorageError> {
         let bucket = tenant.bucket(&operation.bucket);
+        self.check_room(tenant, &bucket).await?;
         let upload_id = UploadId::random();
         let record = Record {
             version: 1,
@@ -153,11 +162,11 @@ impl HfProvider {
                 .committer
                 .commit(&tenant.hub_token, &bucket, Change::new(vec![line]))
                 .await?;
-            provider
-                .0
-                .uploads
-                .records
-                .insert((bucket, upload_id.clone()), (hash, Arc::new(record)));
+            provider.0.uploads.records.insert(
+                (bucket.clone(), upload_id.clone()),
+                (hash, Arc::new(record)),
+            );
+            provider.0.uploads.room.begun(&bucket);
             let metrics = &provider.0.uploads.metrics;
             metrics.multipart_upload(UploadEvent::Created);
             Ok(UploadCreated { upload_id })

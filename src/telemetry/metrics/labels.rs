@@ -101,11 +101,19 @@ pub enum UploadEvent {
     Aborted,
     /// Nobody completed it in time, and it was removed.
     Expired,
+    /// It was not begun, because its bucket has too many.
+    Refused,
 }
 
 impl UploadEvent {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Created, Self::Completed, Self::Aborted, Self::Expired];
+    pub const ALL: [Self; 5] = [
+        Self::Created,
+        Self::Completed,
+        Self::Aborted,
+        Self::Expired,
+        Self::Refused,
+    ];
 
     /// Returns the label.
     pub fn name(self) -> &'static str {
@@ -114,6 +122,7 @@ impl UploadEvent {
             Self::Completed => "completed",
             Self::Aborted => "aborted",
             Self::Expired => "expired",
+            Self::Refused => "refused",
         }
     }
 }
