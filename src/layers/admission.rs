@@ -11,7 +11,9 @@ use futures::future::{BoxFuture, Either, Ready, ready};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use crate::storage::{AnyOutput, StorageError, StorageRequest, StorageService};
+use crate::storage::{
+    AnyOperation, AnyOutput, Protocol, StorageError, StorageRequest, StorageService,
+};
 use crate::telemetry::{Metrics, RefusedBy};
 
 /// Bounds the operations under way.
@@ -19,6 +21,8 @@ use crate::telemetry::{Metrics, RefusedBy};
 /// # Behaviour
 /// - A request beyond the limit is refused at once with [`StorageError::Overloaded`] and reaches nothing below.
 /// - The permit is held until the last byte of the response body, or until the caller leaves.
+/// - An FTP login takes no permit. It moves nothing, the adapter bounds how many there are, and a password may have to wait for
+///   half a minute before it is looked at: whoever guesses must not take the place of those who work.
 #[derive(Debug, Clone)]
 pub struct AdmissionLayer {
     permits: Arc<Semaphore>,
@@ -76,6 +80,9 @@ where
     }
 
     fn call(&mut self, request: StorageRequest<C>) -> Self::Future {
+        if is_login(&request) {
+            return Either::Left(self.inner.call(request).boxed());
+        }
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             let protocol = request.context.protocol.name();
             self.metrics
@@ -92,6 +99,11 @@ where
     }
 }
 
+fn is_login<C>(request: &StorageRequest<C>) -> bool {
+    request.context.protocol == Protocol::Ftp
+        && matches!(request.operation, AnyOperation::Identify(_))
+}
+
 #[cfg(test)]
 mod tests {
     use futures::future::poll_immediate;
@@ -99,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::layers::testing::{Script, anonymous, get, head};
-    use crate::storage::Credentials;
+    use crate::storage::{Credentials, Identify};
 
     fn admitting(limit: usize, script: &Script) -> (Metrics, Admission<Script>) {
         let metrics = Metrics::new();
@@ -144,6 +156,27 @@ mod tests {
         let mut second = service.oneshot(anonymous(get("k")));
         assert!(poll_immediate(&mut second).await.is_none());
         assert!(script.calls() == 2 && has_rejected(&metrics, 0));
+    }
+
+    #[tokio::test]
+    async fn logins_that_wait_keep_nobody_out_and_others_that_ask_who_they_are_do() {
+        let script = Script::new().hang();
+        let (metrics, service) = admitting(1, &script);
+        let login = |protocol| {
+            let mut request = anonymous(Identify);
+            request.context.protocol = protocol;
+            service.clone().oneshot(request)
+        };
+        let mut logins: Vec<_> = (0..3).map(|_| login(Protocol::Ftp)).collect();
+        for login in &mut logins {
+            assert!(poll_immediate(login).await.is_none());
+        }
+        let mut other = login(Protocol::S3);
+        assert!(poll_immediate(&mut other).await.is_none());
+        assert!(script.calls() == 4 && has_rejected(&metrics, 0));
+        let refused = service.oneshot(anonymous(get("k"))).await;
+        assert!(matches!(refused, Err(StorageError::Overloaded)));
+        assert!(script.calls() == 4 && has_rejected(&metrics, 1));
     }
 
     #[tokio::test]
