@@ -283,6 +283,17 @@ impl Register {
             .collect()
     }
 
+    /// Says what is wrong with a part of an object of `len` bytes that no write can show any more.
+    pub(crate) fn explain_part(&self, len: u64, is_part: impl Fn(&Content) -> bool) -> Wrong {
+        let of_len = |entry: &&Entry| entry.write.len() == Some(len);
+        let mut known = self.writes.iter().filter(of_len);
+        let is_old = known.any(|entry| entry.write.content.as_deref().is_some_and(&is_part));
+        match is_old {
+            true => Wrong::Lost,
+            false => Wrong::Foreign,
+        }
+    }
+
     fn explain(&self, value: Value) -> Wrong {
         let of_value = |entry: &&Entry| entry.write.value == value;
         let known = self.writes.iter().filter(of_value);
@@ -322,8 +333,9 @@ impl Register {
         };
         let lines = self.writes.iter().rev().take(12).map(|entry| {
             format!(
-                "    {} {:?} {}..{} done by {} generation {}\n",
+                "    {} {:?} bytes {:?} {}..{} done by {} generation {}\n",
                 name(entry.write.value),
+                entry.write.len(),
                 entry.fate,
                 moment(entry.begun),
                 moment(entry.ended),

@@ -38,7 +38,7 @@ pub(crate) struct Plan {
     /// Time between two kills, about; the last part of a run has none.
     pub(crate) kills_every: Option<Duration>,
     /// Calls that the upstream does something wrong with, in percent.
-    pub(crate) trouble: u16,
+    pub(crate) trouble: u64,
     pub(crate) s3_clients: u64,
     pub(crate) ftp_clients: u64,
     /// A bug that is planted, to see whether it is found.
@@ -172,6 +172,7 @@ impl fmt::Display for Summary {
             unanswered,
             reads,
             kills,
+            unchecked,
             by_name,
             ..
         } = &self.tally;
@@ -188,6 +189,10 @@ impl fmt::Display for Summary {
         writeln!(
             f,
             "  writes: {acknowledged} acknowledged, {refused} refused, {failed} failed, {unanswered} unanswered"
+        )?;
+        writeln!(
+            f,
+            "  parts of objects above 1 MiB that were damaged upstream: {unchecked}"
         )?;
         writeln!(f, "  fresh: {}", self.fresh)?;
         writeln!(f, "  at rest after the load: {}", self.rested)?;

@@ -8,6 +8,7 @@
 //!           │         └─────► Delivery           which bytes of the chunks are wanted
 //!           ├─ Depth, Verifier                   how far to look ahead; whether the whole is what was asked for
 //!           └─ Starts                            who waits for a first byte goes before who has it
+//!  Part reads the whole of a small file for a part of it, so that this is verified too
 //! ```
 //! A window is a task that fills a buffer of bounded bytes; the reader empties the buffers in the order of the file.
 
@@ -18,6 +19,7 @@ mod depth;
 mod fake_cas;
 mod fault;
 mod open;
+mod part;
 mod range_reader;
 mod reader;
 mod shared_fetch;

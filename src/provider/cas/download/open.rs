@@ -14,6 +14,7 @@ use crate::provider::cas::access::AccessSource;
 use crate::provider::cas::chunk::Chunk;
 use crate::provider::cas::client::CasClient;
 use crate::provider::cas::download::fault::Fault;
+use crate::provider::cas::download::part::Part;
 use crate::provider::cas::download::reader::{Hashed, Reader};
 use crate::provider::cas::download::shared_fetch::SharedFetches;
 use crate::provider::cas::download::starts::Starts;
@@ -22,6 +23,10 @@ use crate::provider::cas::download::window::Request;
 use crate::provider::cas::file_hash::ChunkMark;
 use crate::provider::cas::plan::Segment;
 use crate::storage::{ByteStream, ContentHash, ResolvedRange, StorageError};
+
+/// Size up to which all of a file is read where a part is asked for, in bytes: what is small is fetched in one piece anyway,
+/// and the whole of it can be checked.
+const CHECKED_AS_WHOLE_BYTES: u64 = 1 << 20;
 
 /// A file of the CAS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +95,8 @@ impl CasClient {
     /// - The stream gives exactly the bytes asked for, or ends with an error.
     /// - The first piece is ready at once, and the stream pauses behind it.
     /// - A file of zero bytes is never fetched.
-    /// - A file read as a whole is checked against its hash before its last piece leaves.
+    /// - A file read as a whole is checked against its hash before its last piece leaves. So is a part of a file of up to
+    ///   1 MiB, all of which is read for that. Of a larger file, plans hold no hashes that a part could be checked against.
     /// - Dropping the stream stops all its upstream calls but those that it shares with others.
     ///
     /// Errors: [`StorageError::InvalidRange`] if the range does not lie in the file; [`StorageError::Unavailable`] and
@@ -113,14 +119,14 @@ impl CasClient {
         if span.start >= span.end || span.end > file.size {
             return Err(StorageError::InvalidRange { size: file.size });
         }
-        let is_verified = self.0.config.verifies_whole_objects && span == whole;
-        let hashed = if is_verified {
-            Hashed::Verified(Verifier::new(file.hash))
-        } else {
-            Hashed::No
+        let is_checked = self.0.config.verifies_whole_objects
+            && (span == whole || file.size <= CHECKED_AS_WHOLE_BYTES);
+        let (read, hashed) = match is_checked {
+            true => (whole, Hashed::Verified(Verifier::new(file.hash))),
+            false => (span, Hashed::No),
         };
         let starting = self.0.download.starts.begin();
-        let mut reader = self.reader(access, file, span, hashed);
+        let mut reader = Part::new(self.reader(access, file, read, hashed), read, span);
         let first = reader.next_piece().await?;
         drop(starting);
         let rest = stream::unfold(Some(reader), |reader| async move {

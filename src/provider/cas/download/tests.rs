@@ -412,6 +412,30 @@ async fn other_content_than_asked_for_ends_with_an_error_and_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_small_file_is_checked_with_the_whole_of_it() {
+    let fake = FakeCas::start().await;
+    let (file, content) = fake.store(&chunks(8, 9), CompressionScheme::None, 0..8);
+    assert!(file.size <= MIB as u64);
+    // Within the first chunk, across two, at the end, and all but the first and the last byte.
+    let spans = [
+        (5, 1005),
+        (30_000, 110_000),
+        (file.size - 9, file.size),
+        (1, file.size - 1),
+    ];
+    fake.corrupt();
+    for span in spans {
+        let wrong = read(&client(|_| ()), &fake, file, Some(span)).await;
+        assert_eq!(wrong.unwrap_err().outcome(), "internal", "{span:?}");
+    }
+    fake.corrupt();
+    for (start, end) in spans {
+        let right = read(&client(|_| ()), &fake, file, Some((start, end))).await;
+        assert_eq!(right.unwrap(), content[index(start)..index(end)]);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_repeats_a_chunk_fetches_it_once() {
     let fake = FakeCas::start().await;
     let chunk = vec![vec![5; 100 * KIB]];
