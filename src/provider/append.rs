@@ -50,7 +50,7 @@ impl HfProvider {
         };
         let (provider, token) = (self.clone(), tenant.hub_token.clone());
         self.finish(async move {
-            let _guards = guards;
+            let withdrawal = guards.withdrawal();
             let cas = &provider.0.cas;
             let (hash, size) = (content.hash(), content.size());
             let mut lines = vec![stamp.object_line(&key, hash)];
@@ -62,7 +62,9 @@ impl HfProvider {
             }
             cas.register(&access, &bucket, staged).await?;
             let change = Change::of_object(&key, conditions, lines);
-            provider.0.committer.commit(&token, &bucket, change).await?;
+            let committer = &provider.0.committer;
+            let committed = committer.commit_unless(&token, &bucket, change, withdrawal);
+            committed.await?;
             Ok(ObjectAppended {
                 size,
                 kept_bytes: kept.len_bytes,

@@ -44,7 +44,7 @@ impl HfProvider {
 
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
-            let _guards = guards;
+            let withdrawal = guards.withdrawal();
             let copy = Copy {
                 source: &source,
                 source_bucket: &source_bucket,
@@ -60,7 +60,7 @@ impl HfProvider {
             provider
                 .0
                 .committer
-                .commit(&tenant.hub_token, &bucket, change)
+                .commit_unless(&tenant.hub_token, &bucket, change, withdrawal)
                 .await?;
             Ok(ObjectCopied {
                 hash: source.hash,
@@ -120,15 +120,11 @@ impl HfProvider {
         let bucket = tenant.bucket(&operation.bucket);
         let (provider, token) = (self.clone(), tenant.hub_token.clone());
         self.finish(async move {
-            let _guards = guards;
+            let change = deletion(&operation.key, operation.conditions);
             provider
                 .0
                 .committer
-                .commit(
-                    &token,
-                    &bucket,
-                    deletion(&operation.key, operation.conditions),
-                )
+                .commit_unless(&token, &bucket, change, guards.withdrawal())
                 .await?;
             Ok(ObjectDeleted {})
         })
@@ -145,7 +141,7 @@ impl HfProvider {
         let bucket = tenant.bucket(&operation.bucket);
         let (provider, token) = (self.clone(), tenant.hub_token.clone());
         self.finish(async move {
-            let _guards = guards;
+            let withdrawal = guards.withdrawal();
             let committer = &provider.0.committer;
             let deletions = operation.deletions.into_iter();
             let changes: Vec<Change> = deletions
@@ -154,7 +150,7 @@ impl HfProvider {
             let verdicts = join_all(
                 changes
                     .into_iter()
-                    .map(|change| committer.commit(&token, &bucket, change)),
+                    .map(|change| committer.commit_unless(&token, &bucket, change, withdrawal)),
             )
             .await;
             // A missing bucket is one answer for the whole request, not one for each key.

@@ -45,13 +45,15 @@ impl HfProvider {
         let turn = self.0.tagging.take(&bucket, &key).await;
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
-            let _guards = (guards, turn);
+            let (_turn, withdrawal) = (turn, guards.withdrawal());
             for _ in 0..MAX_TRIES {
                 let Some(change) = provider.retagging(&tenant, &bucket, &key, &tags).await? else {
                     return Ok(());
                 };
                 let committer = &provider.0.committer;
-                match committer.commit(&tenant.hub_token, &bucket, change).await {
+                let token = &tenant.hub_token;
+                let committed = committer.commit_unless(token, &bucket, change, withdrawal);
+                match committed.await {
                     Err(StorageError::ConditionalRequestConflict) => {}
                     verdict => return verdict,
                 }

@@ -56,7 +56,7 @@ impl HfProvider {
         let change = Change::of_object(&key, conditions, stamp.lines(&key, &staged));
         let (provider, token) = (self.clone(), tenant.hub_token.clone());
         self.finish(async move {
-            let _guards = guards;
+            let withdrawal = guards.withdrawal();
             provider
                 .0
                 .cas
@@ -65,7 +65,7 @@ impl HfProvider {
             provider
                 .0
                 .committer
-                .commit_announced(&token, &bucket, change, coming)
+                .commit_announced(&token, &bucket, change, coming, withdrawal)
                 .await?;
             Ok(written)
         })

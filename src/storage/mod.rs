@@ -9,6 +9,7 @@
 //! | [`operation`] | one struct per operation, and the table that declares them all |
 //! | [`multipart`], [`tags`] | the operations of multipart uploads, and those on tags |
 //! | [`request`] | who asks ([`Credentials`] → [`Principal`] → [`Tenant`]) and the envelope at the tower boundary |
+//! | [`withdrawal`] | how a write is given up |
 //! | [`gateway`] | the typed façade that the adapters call |
 //! | [`name`] | bucket names, keys, namespaces, content hashes: checked once, trusted afterwards |
 //! | [`object`] | what is known of buckets and objects |
@@ -35,6 +36,7 @@ pub mod range;
 pub mod request;
 pub mod secret;
 pub mod tags;
+pub mod withdrawal;
 
 pub use body::{ByteStream, Guarded};
 pub use checksum::{Checksum, ChecksumAlgorithm, Digester};
@@ -58,3 +60,4 @@ pub use request::{
 };
 pub use secret::{Secret, SecretId, StoredPassword};
 pub use tags::*;
+pub use withdrawal::Withdrawal;

@@ -13,6 +13,7 @@ use crate::sigv4::{Claim, Evidence};
 use crate::storage::name::{BucketId, BucketName, Namespace};
 use crate::storage::operation::AnyOperation;
 use crate::storage::secret::Secret;
+use crate::storage::withdrawal::Withdrawal;
 
 /// The protocol a request came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,18 +82,27 @@ pub struct StorageRequest<C> {
 /// it out takes the guards along and drops them when the outcome is known. The cache layer relies on it: its guard evicts
 /// on drop, so that a commit that lands after its caller left is still seen.
 #[derive(Default)]
-pub struct Guards(Vec<Box<dyn Send + Sync>>);
+pub struct Guards {
+    values: Vec<Box<dyn Send + Sync>>,
+    withdrawal: Withdrawal,
+}
 
 impl Guards {
     /// Attaches a value.
     pub fn push(&mut self, guard: impl Send + Sync + 'static) {
-        self.0.push(Box::new(guard));
+        self.values.push(Box::new(guard));
+    }
+
+    /// Returns what takes the operation back, as far as that is still possible: for whoever tells the caller that it failed,
+    /// and for whoever carries it out.
+    pub fn withdrawal(&self) -> &Withdrawal {
+        &self.withdrawal
     }
 }
 
 impl std::fmt::Debug for Guards {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Guards({})", self.0.len())
+        write!(f, "Guards({})", self.values.len())
     }
 }
 

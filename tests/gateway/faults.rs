@@ -1,10 +1,14 @@
 //! An upstream that fails: the client sees success after retry, or a clean error, and never a false 200.
 
+use std::time::Duration;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::MetadataDirective;
 use hugbucket::devhub::{Effect, Fault, Route};
 
+use crate::operate::text;
 use crate::stand::{BUCKET, Stand, get, put, random_bytes};
 
 /// A client that does not hide errors by trying again itself.
@@ -248,4 +252,35 @@ async fn pages_that_are_unsorted_still_list_in_order() {
         .filter_map(|object| object.key())
         .collect();
     assert_eq!(found, ["a", "b", "c", "d/e", "d/f", "g"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_failed_for_its_time_does_not_come_after_the_next_one() {
+    let stand = Stand::start_with(&[("HUGBUCKET_HEAD_TIMEOUT", "1 s")]).await;
+    let s3 = impatient(&stand);
+    put(&stand.s3(), "source", "bytes").await;
+    // The copy has metadata of its own to upload, which takes longer than it may; it is over long before its commit.
+    stand
+        .hub
+        .faults()
+        .inject(Fault::once(Route::Shard, Effect::Delay { millis: 3000 }));
+    let copy = s3
+        .copy_object()
+        .copy_source(format!("{BUCKET}/source"))
+        .bucket(BUCKET)
+        .key("k")
+        .metadata_directive(MetadataDirective::Replace)
+        .metadata("a", "b");
+    let late = copy.send().await.unwrap_err();
+    assert_eq!(late.raw_response().unwrap().status().as_u16(), 503);
+    let deletion = s3.delete_object().bucket(BUCKET).key("k");
+    deletion.send().await.unwrap();
+
+    let refused = "hugbucket_commits_total{result=\"refused\"} 1";
+    let mut look = tokio::time::interval(Duration::from_millis(5));
+    while !(text(format!("{}/metrics", stand.gateway.admin)).await.1).contains(refused) {
+        look.tick().await;
+        assert_eq!(get(&s3, "k").await, None);
+    }
+    assert_eq!(get(&s3, "k").await, None);
 }

@@ -15,8 +15,15 @@
 //! | `s3_work`, `s3_reads`, `ftp_work` | what clients do |
 //! | `run`, `audit` | a run from its start to its last look |
 //!
-//! `HUGBUCKET_SOAK_SECONDS` and `HUGBUCKET_SOAK_SEED` say how long, and which one. The same seed gives every client the same
-//! operations and the upstream the same faults; how they meet is up to the machine.
+//! The same seed gives every client the same operations and the upstream the same faults; how they meet is up to the machine.
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `HUGBUCKET_SOAK_SECONDS` | 45 | how long the clients work |
+//! | `HUGBUCKET_SOAK_SEED` | at random | which run |
+//! | `HUGBUCKET_SOAK_TROUBLE` | 10 | calls of the upstream that meet something, in percent |
+//! | `HUGBUCKET_SOAK_KILL_SECONDS` | a quarter of the run, at most 60 | time between two kills, about |
+//! | `HUGBUCKET_SOAK_BINARY` | the one that was built with the tests | the gateway |
 
 #![cfg(feature = "devhub")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -52,11 +59,12 @@ fn number(variable: &str) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_promised_holds_in_bad_weather_and_after_kills() {
     let secs = number("HUGBUCKET_SOAK_SECONDS").unwrap_or(45);
+    let kill_secs = number("HUGBUCKET_SOAK_KILL_SECONDS").unwrap_or(60.min(secs / 4));
     let summary = run(Plan {
         seed: number("HUGBUCKET_SOAK_SEED").unwrap_or_else(|| rand::random::<u64>() >> 16),
         lasts: Duration::from_secs(secs),
-        kills_every: Some(Duration::from_secs(60.min(secs / 4))),
-        trouble: 10,
+        kills_every: Some(Duration::from_secs(kill_secs)),
+        trouble: number("HUGBUCKET_SOAK_TROUBLE").unwrap_or(10),
         s3_clients: 6,
         ftp_clients: 3,
         planted: None,

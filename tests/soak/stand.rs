@@ -137,7 +137,8 @@ impl Drop for Stand {
 
 async fn launch(hub: &DevHub, dir: PathBuf, generation: u32) -> (Address, Child) {
     let ready_file = dir.join(format!("ready-{generation}"));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hugbucket"))
+    let binary = std::env::var("HUGBUCKET_SOAK_BINARY");
+    let mut child = Command::new(binary.as_deref().unwrap_or(env!("CARGO_BIN_EXE_hugbucket")))
         .env_clear()
         .env("HF_ENDPOINT", hub.url().as_str().trim_end_matches('/'))
         .env("HF_TOKEN", HUB_TOKEN)

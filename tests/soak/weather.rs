@@ -3,10 +3,10 @@
 use hugbucket::devhub::{Aim, Chance, Effect, Route, RouteClass, Weather};
 
 /// How many of a hundred calls meet something, about.
-const PERCENT: u16 = 10;
+const PERCENT: u64 = 10;
 
 /// Returns weather in which about a tenth of all calls meet something. `strength` multiplies that; in percent.
-pub(crate) fn rough(seed: u64, strength: u16) -> Weather {
+pub(crate) fn rough(seed: u64, strength: u64) -> Weather {
     let class = Aim::Class;
     let route = Aim::Route;
     let status = |status, retry_after, rate_limit_reset| Effect::Status {
@@ -45,7 +45,7 @@ pub(crate) fn rough(seed: u64, strength: u16) -> Weather {
     ];
     let chances = chances.map(|(aim, per_mille, effect)| Chance {
         aim,
-        per_mille: per_mille * strength / PERCENT,
+        per_mille: u16::try_from(per_mille * strength / PERCENT).unwrap_or(1000),
         effect,
     });
     Weather {

@@ -1,7 +1,8 @@
 //! Deadlines: how long an answer may take, and how long a transfer may stand still; never how long it may last.
 //!
-//! A transfer of a terabyte is as welcome as one of a byte, as long as both sides keep moving. Dropping a write that is
-//! late is safe: once all its bytes are in, the provider finishes it in a task of its own.
+//! A transfer of a terabyte is as welcome as one of a byte, as long as both sides keep moving. A write that is late goes on
+//! in a task of its own once all its bytes are in; its caller is told that it failed, so it is withdrawn: it may still take
+//! effect if it has its place among the writes of its key, but it never comes after one that began later.
 
 mod patience;
 mod watchdog;
@@ -44,7 +45,7 @@ impl Default for Deadlines {
 /// Bounds waiting.
 ///
 /// # Behaviour
-/// - An answer that is late is [`StorageError::Timeout`]. The time counts from the last byte of the request's body, so a
+/// - An answer that is late is [`StorageError::Timeout`], and the operation is withdrawn. The time counts from the last byte of the request's body, so a
 ///   slow upload does not use it up. An operation that may have to move bytes by itself has no such limit.
 /// - A client that sends nothing for too long ends its upload with [`StorageError::ClientTimeout`], and nothing is stored.
 /// - A client that takes nothing for too long loses its download: everything that was held for it below this layer is
@@ -99,12 +100,17 @@ where
             .payload_mut()
             .map(|payload| watch_upload(payload, idle));
         let until_answer = head.filter(|_| !request.operation.may_move_bytes());
+        let withdrawal = request.guards.withdrawal().clone();
         let answer = self.inner.call(request);
         async move {
             let output = tokio::select! {
                 biased;
                 result = answer => result?,
-                after = too_late(uploaded, until_answer) => return Err(StorageError::Timeout { after }),
+                after = too_late(uploaded, until_answer) => {
+                    // Before the caller hears of it, and writes again.
+                    withdrawal.withdraw();
+                    return Err(StorageError::Timeout { after });
+                }
             };
             Ok(output.map_body(|body| watch_download(body, head, idle)))
         }
@@ -174,6 +180,7 @@ mod tests {
 
     use super::*;
     use crate::layers::testing::{Script, anonymous, copy_part, get, put_stream};
+    use crate::storage::Withdrawal;
 
     const HEAD: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(3);
@@ -203,6 +210,30 @@ mod tests {
             .await;
         assert!(matches!(result, Err(StorageError::Timeout { after: HEAD })));
         assert_eq!(started.elapsed(), HEAD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_write_whose_caller_is_told_that_it_failed_is_withdrawn() {
+        let script = Script::new();
+        let request = || anonymous(put_stream("k", ByteStream::empty()));
+        let is_withdrawn = |withdrawal: Withdrawal| !withdrawal.unless_withdrawn(|| ());
+
+        let in_time = request();
+        let withdrawal = in_time.guards.withdrawal().clone();
+        bounded(&script).oneshot(in_time).await.unwrap();
+        assert!(!is_withdrawn(withdrawal));
+
+        script.hold_writes();
+        let late = request();
+        let withdrawal = late.guards.withdrawal().clone();
+        assert!(bounded(&script).oneshot(late).await.is_err());
+        assert!(is_withdrawn(withdrawal));
+
+        let left = request();
+        let withdrawal = left.guards.withdrawal().clone();
+        let leaving = tokio::time::timeout(HEAD / 2, bounded(&script).oneshot(left));
+        assert!(leaving.await.is_err());
+        assert!(!is_withdrawn(withdrawal));
     }
 
     #[tokio::test(start_paused = true)]

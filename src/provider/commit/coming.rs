@@ -4,11 +4,12 @@
 //! 64 writers into three, each of which has a call of its own.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+
+use crate::provider::commit::held::Held;
 
 /// Counts the writes of a bucket whose bytes are all in and that have not come to their commit yet.
 #[derive(Debug, Default)]
@@ -18,14 +19,31 @@ pub(super) struct UnderWay {
 }
 
 /// A write that will come to its commit as soon as the CAS has its bytes. Dropping it says that it came, or that it failed.
-#[derive(Debug)]
-pub struct Coming(Arc<UnderWay>);
+pub struct Coming(Held);
+
+impl Coming {
+    /// Announces a write of the bucket whose entry this is.
+    pub(super) fn new(entry: Held) -> Self {
+        entry.under_way.begin();
+        Self(entry)
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.under_way.end();
+    }
+}
 
 impl UnderWay {
-    /// Counts a write until what is returned is dropped.
-    pub(super) fn announce(self: &Arc<Self>) -> Coming {
+    fn begin(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
-        Coming(self.clone())
+    }
+
+    fn end(&self) {
+        if self.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.has_changed.notify_waiters();
+        }
     }
 
     /// Reports whether there is no such write.
@@ -48,14 +66,6 @@ impl UnderWay {
         };
         // Late ones leave with the next batch.
         let _ = tokio::time::timeout(patience, all_here).await;
-    }
-}
-
-impl Drop for Coming {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.has_changed.notify_waiters();
-        }
     }
 }
 
@@ -94,17 +104,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_waits_for_all_or_for_as_long_as_it_may() {
-        let under_way = Arc::new(UnderWay::default());
+        let under_way = UnderWay::default();
         let patience = Duration::from_millis(45);
         assert!(under_way.arrive(patience).now_or_never().is_some());
-        let (one, two) = (under_way.announce(), under_way.announce());
+        under_way.begin();
+        under_way.begin();
         let started = tokio::time::Instant::now();
-        drop(one);
+        under_way.end();
         under_way.arrive(patience).await;
         assert_eq!(started.elapsed(), patience);
         let mut waiting = pin!(under_way.arrive(patience));
         assert!(waiting.as_mut().now_or_never().is_none());
-        drop(two);
+        under_way.end();
         assert!(waiting.now_or_never().is_some());
         assert!(under_way.is_empty());
     }

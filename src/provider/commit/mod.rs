@@ -19,11 +19,12 @@
 //! - Where undo is on, what a change replaces is registered once more before the change leaves; if that fails, so does the
 //!   change.
 //! - If the line of an object fails for good, what its other lines changed is put back as far as it is known.
-//! - A caller that leaves does not take its change back.
+//! - A caller that leaves does not take its change back. One that was told that it failed does, unless it is in line.
 
 mod change;
 mod coming;
 mod companions;
+mod held;
 mod judge;
 mod keep;
 mod queue;
@@ -43,11 +44,12 @@ pub use crate::provider::commit::change::{Beside, Change};
 pub use crate::provider::commit::coming::Coming;
 use crate::provider::commit::coming::{BatchLatency, UnderWay};
 use crate::provider::commit::companions::Companions;
+use crate::provider::commit::held::Held;
 use crate::provider::commit::queue::{Pending, Queue};
 use crate::provider::hub::{BatchError, BatchLine, FileRecord, HubClient};
 use crate::provider::recent::RecentWrites;
 use crate::provider::undo::Undo;
-use crate::storage::{BucketId, Secret, StorageError};
+use crate::storage::{BucketId, Secret, StorageError, Withdrawal};
 use crate::telemetry::Metrics;
 
 /// Commits changes, bucket by bucket. Clones share the queues.
@@ -71,9 +73,15 @@ struct Shared {
 #[derive(Default)]
 struct Bucket {
     queue: Mutex<Queue>,
-    under_way: Arc<UnderWay>,
+    under_way: UnderWay,
     /// Held shared by every change from its arrival to its verdict, and alone by [`Committer::barrier`].
     open: Arc<RwLock<()>>,
+}
+
+/// Keeps the changes of a bucket waiting until it is dropped.
+pub struct Barrier {
+    _alone: OwnedRwLockWriteGuard<()>,
+    _entry: Held,
 }
 
 impl Bucket {
@@ -109,7 +117,7 @@ impl Committer {
     /// Announces a write whose bytes are all in: a batch of its bucket may wait for it a moment. To be dropped when it has
     /// been committed, or when it fails.
     pub fn announce(&self, bucket: &BucketId) -> Coming {
-        self.bucket(bucket).under_way.announce()
+        Coming::new(self.hold(bucket))
     }
 
     /// Commits a change that nobody announced; see [`Committer::commit_announced`].
@@ -119,37 +127,53 @@ impl Committer {
         bucket: &BucketId,
         change: Change,
     ) -> Result<(), StorageError> {
-        self.commit_announced(token, bucket, change, None).await
+        self.commit_unless(token, bucket, change, &Withdrawal::default())
+            .await
+    }
+
+    /// Commits a change that may be withdrawn meanwhile; see [`Committer::commit_announced`].
+    pub async fn commit_unless(
+        &self,
+        token: &Secret,
+        bucket: &BucketId,
+        change: Change,
+        withdrawal: &Withdrawal,
+    ) -> Result<(), StorageError> {
+        self.commit_announced(token, bucket, change, None, withdrawal)
+            .await
     }
 
     /// Commits a change and returns the verdict on it.
     ///
     /// Errors: what the Hub says of this change's lines, or of the bucket; `PreconditionFailed` or `NoSuchKey` where its
-    /// conditions do not hold.
+    /// conditions do not hold; `Unavailable` if it was withdrawn before it was in line.
     pub async fn commit_announced(
         &self,
         token: &Secret,
         bucket: &BucketId,
         change: Change,
         coming: Option<Coming>,
+        withdrawal: &Withdrawal,
     ) -> Result<(), StorageError> {
         let span = tracing::info_span!("hub commit", batch_lines = Empty);
-        let entry = self.bucket(bucket);
+        let entry = self.hold(bucket);
         let _open = entry.open.read().await;
         let (answer, verdict) = oneshot::channel();
-        entry.queue().push(Pending {
+        let pending = Pending {
             change,
             token: token.clone(),
             answer,
             span,
             keeping: None,
-        });
+        };
+        if !withdrawal.unless_withdrawn(|| entry.queue().push(pending)) {
+            self.0.metrics.commit("refused");
+            return Err(withdrawn());
+        }
         // Only now that it is in line.
         drop(coming);
         self.send_next(bucket, &entry);
-        let verdict = verdict.await;
-        self.forget_if_idle(bucket, &entry);
-        verdict.unwrap_or_else(|_| {
+        verdict.await.unwrap_or_else(|_| {
             Err(StorageError::internal(
                 "the commit's task ended without a verdict",
             ))
@@ -157,9 +181,13 @@ impl Committer {
     }
 
     /// Waits until no change of this bucket is under way, and keeps new ones waiting until the returned guard is dropped.
-    pub async fn barrier(&self, bucket: &BucketId) -> OwnedRwLockWriteGuard<()> {
-        let entry = self.bucket(bucket);
-        entry.open.clone().write_owned().await
+    pub async fn barrier(&self, bucket: &BucketId) -> Barrier {
+        let entry = self.hold(bucket);
+        let alone = entry.open.clone().write_owned().await;
+        Barrier {
+            _alone: alone,
+            _entry: entry,
+        }
     }
 
     /// Remembers what a reader has found beside an object, so that it can be put back if a later write fails halfway.
@@ -169,30 +197,8 @@ impl Committer {
             .note_found(bucket, &found.path, Some(found));
     }
 
-    fn bucket(&self, bucket: &BucketId) -> Arc<Bucket> {
-        self.buckets().entry(bucket.clone()).or_default().clone()
-    }
-
-    fn buckets(&self) -> std::sync::MutexGuard<'_, HashMap<BucketId, Arc<Bucket>>> {
-        self.0
-            .buckets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Drops the bucket's entry once nothing waits in it: the table holds one reference, the caller the other.
-    fn forget_if_idle(&self, bucket: &BucketId, entry: &Arc<Bucket>) {
-        let mut buckets = self.buckets();
-        if Arc::strong_count(entry) == 2
-            && Arc::strong_count(&entry.open) == 1
-            && entry.queue().is_idle()
-        {
-            buckets.remove(bucket);
-        }
-    }
-
     /// Sends the next group, unless a batch call of this bucket is in flight or nothing may leave yet.
-    fn send_next(&self, bucket: &BucketId, entry: &Arc<Bucket>) {
+    fn send_next(&self, bucket: &BucketId, entry: &Held) {
         let group = if entry.under_way.is_empty() {
             match entry.queue().start_group() {
                 Some(group) => Some(group),
@@ -216,11 +222,10 @@ impl Committer {
             if !group.is_empty() {
                 committer.send_group(&bucket, &entry, group).await;
             }
-            committer.forget_if_idle(&bucket, &entry);
         });
     }
 
-    async fn send_group(&self, bucket: &BucketId, entry: &Arc<Bucket>, group: Vec<Pending>) {
+    async fn send_group(&self, bucket: &BucketId, entry: &Held, group: Vec<Pending>) {
         let undo = self.undo_period(bucket, &group).await;
         let (group, found) = self.judge(bucket, entry, group, undo).await;
         // In a batch of its own, before the group: what depends on a line must not ride with it.
@@ -342,6 +347,14 @@ impl Committer {
         entry.queue().release(&pending.change);
         // Nobody may be waiting any more; the verdict stands all the same.
         let _ = pending.answer.send(verdict);
+    }
+}
+
+fn withdrawn() -> StorageError {
+    StorageError::Unavailable {
+        service: "hub",
+        reason: "the write came too late to be committed".into(),
+        is_safe_to_retry: false,
     }
 }
 

@@ -1,11 +1,11 @@
 //! Settling what a batch answer left open: lines that failed, and answers that were lost.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use crate::provider::commit::Committer;
+use crate::provider::commit::held::Held;
 use crate::provider::commit::queue::{Pending, ordered_lines};
-use crate::provider::commit::{Bucket, Committer};
 use crate::provider::hub::{BatchError, BatchLine, EntryError, FileRecord};
 use crate::provider::sidecar;
 use crate::storage::{BucketId, StorageError};
@@ -86,12 +86,7 @@ impl Unsettled {
 
 impl Committer {
     /// Settles one change in a task of its own; its paths stay busy meanwhile.
-    pub(super) fn spawn_settle(
-        &self,
-        bucket: &BucketId,
-        entry: &Arc<Bucket>,
-        mut unsettled: Unsettled,
-    ) {
+    pub(super) fn spawn_settle(&self, bucket: &BucketId, entry: &Held, mut unsettled: Unsettled) {
         let (committer, bucket, entry) = (self.clone(), bucket.clone(), entry.clone());
         self.0.tasks.spawn(async move {
             let verdict = committer.settle(&mut unsettled, &bucket).await;
@@ -101,7 +96,6 @@ impl Committer {
             let result = if verdict.is_ok() { "retried" } else { "failed" };
             committer.answer(&bucket, &entry, unsettled.pending, result, verdict);
             committer.send_next(&bucket, &entry);
-            committer.forget_if_idle(&bucket, &entry);
         });
     }
 

@@ -102,13 +102,66 @@ async fn a_batch_waits_for_writes_that_are_announced() {
         assert_eq!(batches(&fake), [0; 0]);
         drop(failing);
         committer
-            .commit_announced(&token, &bucket, add("b"), Some(late))
+            .commit_announced(
+                &token,
+                &bucket,
+                add("b"),
+                Some(late),
+                &Withdrawal::default(),
+            )
             .await
     });
     assert!(early.is_ok() && late.is_ok());
     committer.commit(&token, &bucket, add("c")).await.unwrap();
     assert_eq!(batches(&fake), [2, 1]);
     assert!(committer.buckets().is_empty());
+}
+
+#[tokio::test]
+async fn an_announced_write_that_never_comes_leaves_nothing() {
+    let (committer, fake) = committer(Vec::new()).await;
+    let (one, other) = (committer.announce(&bucket()), committer.announce(&bucket()));
+    drop(one);
+    assert_eq!(committer.buckets().len(), 1, "another one is still to come");
+    drop(other);
+    assert!(committer.buckets().is_empty());
+    assert_eq!(batches(&fake), [0; 0]);
+}
+
+#[tokio::test]
+async fn a_withdrawn_change_never_leaves_unless_it_is_in_line_already() {
+    let (committer, fake) = committer(vec![all_done(1), all_done(1)]).await;
+    let (token, bucket) = (token(), bucket());
+    let given_up = Withdrawal::default();
+    given_up.withdraw();
+    let late = committer.commit_unless(&token, &bucket, add("a"), &given_up);
+    assert!(matches!(late.await, Err(StorageError::Unavailable { .. })));
+    assert!(committer.buckets().is_empty() && batches(&fake).is_empty());
+
+    let in_line = Withdrawal::default();
+    let earlier = committer.commit_unless(&token, &bucket, add("a"), &in_line);
+    let later = async {
+        in_line.withdraw();
+        committer.commit(&token, &bucket, add("a")).await
+    };
+    let (earlier, later) = tokio::join!(earlier, later);
+    assert!(earlier.is_ok() && later.is_ok());
+    assert_eq!(batches(&fake), [1, 1], "one after the other");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_takes_no_change_back_and_leaves_nothing() {
+    let (committer, fake) = committer(vec![all_done(1), all_done(1)]).await;
+    let (token, bucket) = (token(), bucket());
+    let mut gone = Box::pin(committer.commit(&token, &bucket, add("a")));
+    assert!(futures::poll!(&mut gone).is_pending());
+    while batches(&fake).is_empty() || !committer.buckets()[&bucket].queue().is_idle() {
+        tokio::task::yield_now().await;
+    }
+    drop(gone);
+    assert!(committer.buckets().is_empty());
+    committer.commit(&token, &bucket, add("b")).await.unwrap();
+    assert_eq!(batches(&fake), [1, 1]);
 }
 
 #[tokio::test]
@@ -231,6 +284,8 @@ async fn a_barrier_waits_for_commits_and_keeps_new_ones_out() {
     drop(barrier);
     later.await.unwrap();
     assert_eq!(batches(&fake), [1, 1]);
+    drop(committer.barrier(&bucket).await);
+    assert!(committer.buckets().is_empty());
 }
 
 // === companions ===

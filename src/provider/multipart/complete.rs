@@ -15,7 +15,7 @@ use crate::provider::multipart::{Layout, Record, hidden_file, no_such_upload, ty
 use crate::provider::write::Stamp;
 use crate::storage::{
     BucketId, Checksum, CompleteUpload, ContentHash, Guards, NamedPart, ObjectChecksum,
-    ObjectParts, StorageError, Tenant, UploadChecksum, UploadCompleted, UploadId,
+    ObjectParts, StorageError, Tenant, UploadChecksum, UploadCompleted, UploadId, Withdrawal,
 };
 use crate::telemetry::UploadEvent;
 
@@ -94,9 +94,10 @@ impl HfProvider {
 
         let (provider, tenant) = (self.clone(), tenant.clone());
         self.finish(async move {
-            let _guards = (guards, turn);
+            let (_turn, withdrawal) = (turn, guards.withdrawal());
+            let joint = (parts, checksum);
             let joined = provider
-                .join(&tenant, &bucket, &operation, open, (parts, checksum))
+                .join(&tenant, &bucket, &operation, open, joint, withdrawal)
                 .await;
             let completed = match joined {
                 Ok(completed) => completed,
@@ -122,6 +123,7 @@ impl HfProvider {
         operation: &CompleteUpload,
         (record_hash, record): (ContentHash, Arc<Record>),
         (parts, checksum): (Joint, Option<ObjectChecksum>),
+        withdrawal: &Withdrawal,
     ) -> Result<UploadCompleted, StorageError> {
         let layout = Layout::of(&operation.upload_id);
         let access = self.access(tenant, bucket);
@@ -145,7 +147,7 @@ impl HfProvider {
         let change = Change::of_object(&operation.key, operation.conditions.clone(), lines);
         self.0
             .committer
-            .commit(&tenant.hub_token, bucket, change)
+            .commit_unless(&tenant.hub_token, bucket, change, withdrawal)
             .await?;
         // Both are files that the bucket holds already, so marking costs no upload. It waits for the object's verdict: a
         // mark that landed without its object would answer for one that never came. The object stands without it too, but
