@@ -392,12 +392,13 @@ fn epsv(text: &str) -> Result<Command, Reply> {
 
 /// `h1,h2,h3,h4,p1,p2` (RFC 959 §4.1.2).
 fn port(text: &str) -> Result<Command, Reply> {
-    let numbers: Vec<u8> = text
+    let malformed = || syntax("PORT needs six numbers below 256.");
+    let numbers: Result<Vec<u8>, _> = text
         .split(',')
-        .map_while(|number| number.trim().parse().ok())
+        .map(|number| number.trim().parse())
         .collect();
-    let [a, b, c, d, high, low] = numbers[..] else {
-        return Err(syntax("PORT needs six numbers below 256."));
+    let [a, b, c, d, high, low] = numbers.map_err(|_| malformed())?[..] else {
+        return Err(malformed());
     };
     let ip = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
     let port = u16::from_be_bytes([high, low]);
@@ -473,6 +474,8 @@ mod tests {
             ("REST +1", 501),
             ("PORT 1,2,3,4,5", 501),
             ("PORT 1,2,3,4,5,256", 501),
+            ("PORT 1,2,3,4,5,6,256", 501),
+            ("PORT 1,2,3,4,5,6,x", 501),
             ("EPRT |1|::1|5|", 501),
             ("EPRT |1|127.0.0.1|70000|", 501),
             ("EPRT |3|x|5|", 522),
