@@ -44,6 +44,7 @@ use tracing::Instrument;
 
 use crate::provider::cas::{AccessSource, CasAccess, CasClient, CasConfig};
 use crate::provider::commit::Committer;
+use crate::provider::http::Destinations;
 use crate::provider::hub::{HubClient, HubConfig};
 use crate::provider::list::Lister;
 use crate::provider::multipart::{SweepConfig, Sweeper, UploadCaches};
@@ -98,7 +99,9 @@ impl HfProvider {
     /// Creates a provider with empty caches.
     ///
     /// Errors: [`StorageError::Internal`] if no TLS client can be built.
-    pub fn new(config: ProviderConfig, metrics: &Metrics) -> Result<Self, StorageError> {
+    pub fn new(mut config: ProviderConfig, metrics: &Metrics) -> Result<Self, StorageError> {
+        // The CAS and its storage are named by the Hub, and not by an operator.
+        config.cas.http.destinations = Destinations::beside(&config.hub.endpoint);
         let hub = HubClient::new(config.hub, metrics.clone())?;
         let finishing = TaskTracker::new();
         let recent = RecentWrites::default();

@@ -10,12 +10,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::PrimitiveDateTime;
 use time::macros::format_description;
-use url::{Host, Url};
+use url::Url;
 use xet_core_structures::merklehash::MerkleHash;
 
 use crate::provider::cas::chunk::MAX_CHUNK_BYTES;
 use crate::provider::cas::error::malformed;
 use crate::provider::cas::wire;
+use crate::provider::http::Destinations;
 use crate::storage::StorageError;
 
 /// Most chunks of a xorb (Xet protocol, xorb format).
@@ -69,16 +70,16 @@ pub(super) struct Route {
 impl Route {
     /// Checks an answer of the CAS for a span of `len_bytes` and turns it into a plan with addresses.
     ///
-    /// `is_plain_http` says that the CAS itself is reached without TLS; only then may addresses be so.
+    /// `destinations` says where its addresses may lead.
     /// Errors: [`StorageError::Unavailable`] if the answer does not cover the span or contradicts itself or the protocol.
     pub(super) fn from_wire(
         answer: &wire::ReconstructionV2,
         len_bytes: u64,
-        is_plain_http: bool,
+        destinations: Destinations,
     ) -> Result<Self, StorageError> {
         let mut route = RouteBuilder {
             fetches: &answer.xorbs,
-            is_plain_http,
+            destinations,
             segments: Vec::new(),
             urls: Vec::new(),
         };
@@ -89,8 +90,10 @@ impl Route {
             if covered >= wanted {
                 break;
             }
-            covered += term.unpacked_length;
-            terms.push(route.term(term)?);
+            // Checked first: a length that no term can have would overflow the sum.
+            let term = route.term(term)?;
+            covered += term.len_bytes;
+            terms.push(term);
         }
         if covered < wanted || terms.is_empty() {
             return Err(malformed(format_args!(
@@ -125,7 +128,7 @@ impl Route {
 /// Collects the segments that terms name.
 struct RouteBuilder<'a> {
     fetches: &'a HashMap<String, Vec<wire::FetchV2>>,
-    is_plain_http: bool,
+    destinations: Destinations,
     segments: Vec<Segment>,
     urls: Vec<Url>,
 }
@@ -172,35 +175,14 @@ impl RouteBuilder<'_> {
         if !is_possible {
             return Err(malformed("impossible byte range in a reconstruction"));
         }
-        self.urls.push(checked_url(url, self.is_plain_http)?);
+        self.urls
+            .push(self.destinations.check(url).map_err(malformed)?);
         self.segments.push(Segment {
             xorb,
             chunks: range.chunks.start..range.chunks.end,
             bytes: range.bytes.start..range.bytes.end + 1,
         });
         Ok(self.segments.len() - 1)
-    }
-}
-
-/// Parses a signed address. Beside a CAS with TLS it must be `https` and name a host that is not this machine.
-fn checked_url(text: &str, is_plain_http: bool) -> Result<Url, StorageError> {
-    let url = Url::parse(text).map_err(|_| malformed("unreadable address"))?;
-    let is_named_host = match url.host() {
-        Some(Host::Domain(name)) => name != "localhost" && !name.ends_with(".localhost"),
-        Some(Host::Ipv4(_) | Host::Ipv6(_)) | None => false,
-    };
-    let is_sane = match url.scheme() {
-        "https" => is_named_host || is_plain_http,
-        "http" => is_plain_http && url.host().is_some(),
-        _ => false,
-    };
-    let has_credentials = !url.username().is_empty() || url.password().is_some();
-    if is_sane && !has_credentials {
-        Ok(url)
-    } else {
-        Err(malformed(
-            "address that is not fit for storage behind this CAS",
-        ))
     }
 }
 
@@ -238,7 +220,12 @@ mod tests {
 
     #[test]
     fn a_v2_answer_becomes_terms_and_segments() {
-        let route = Route::from_wire(&answer("https://x.example/y?s=1", 100), 120, false).unwrap();
+        let route = Route::from_wire(
+            &answer("https://x.example/y?s=1", 100),
+            120,
+            Destinations::PUBLIC,
+        )
+        .unwrap();
         let expected = Plan {
             skip_bytes: 10,
             terms: vec![
@@ -272,41 +259,47 @@ mod tests {
                     "url_range": {{"start": 300, "end": 599}}}}]}}}}"#
         );
         let v1: wire::ReconstructionV1 = serde_json::from_str(&text).unwrap();
-        let from_v1 = Route::from_wire(&v1.into(), 90, false).unwrap();
-        let from_v2 = Route::from_wire(&answer("https://x.example/y?s=1", 100), 90, false).unwrap();
+        let from_v1 = Route::from_wire(&v1.into(), 90, Destinations::PUBLIC).unwrap();
+        let from_v2 = Route::from_wire(
+            &answer("https://x.example/y?s=1", 100),
+            90,
+            Destinations::PUBLIC,
+        )
+        .unwrap();
         assert_eq!(from_v1.plan, from_v2.plan, "the second term is not needed");
     }
 
     #[test]
     fn an_answer_that_covers_too_little_or_contradicts_itself_is_refused() {
         let url = "https://x.example/y";
-        assert!(Route::from_wire(&answer(url, 100), 140, false).is_ok());
-        assert!(Route::from_wire(&answer(url, 100), 141, false).is_err());
-        assert!(Route::from_wire(&answer(url, 0), 40, false).is_err());
+        assert!(Route::from_wire(&answer(url, 100), 140, Destinations::PUBLIC).is_ok());
+        assert!(Route::from_wire(&answer(url, 100), 141, Destinations::PUBLIC).is_err());
+        assert!(Route::from_wire(&answer(url, 0), 40, Destinations::PUBLIC).is_err());
         assert!(
-            Route::from_wire(&answer(url, 2 * (128 << 10) + 1), 40, false).is_err(),
+            Route::from_wire(&answer(url, 2 * (128 << 10) + 1), 40, Destinations::PUBLIC).is_err(),
             "more than two chunks can hold"
+        );
+        let endless = answer(url, u64::MAX);
+        assert!(
+            Route::from_wire(&endless, 40, Destinations::PUBLIC).is_err(),
+            "lengths that overflow when they are added"
         );
         let mut without_address = answer(url, 100);
         without_address.xorbs.clear();
-        assert!(Route::from_wire(&without_address, 40, false).is_err());
+        assert!(Route::from_wire(&without_address, 40, Destinations::PUBLIC).is_err());
     }
 
     #[test]
-    fn addresses_need_tls_and_a_real_host_unless_the_cas_is_plain() {
-        let is_taken = |url: &str, plain: bool| checked_url(url, plain).is_ok();
-        assert!(is_taken("https://cas.example/x?Signature=a", false));
-        assert!(is_taken("http://127.0.0.1:9/x", true));
-        for url in [
-            "http://cas.example/x",
-            "https://127.0.0.1/x",
-            "https://[::1]/x",
-            "https://localhost/x",
-            "file:///etc/passwd",
-            "https://user:pw@cas.example/x",
-        ] {
-            assert!(!is_taken(url, false), "{url}");
-        }
+    fn an_address_that_the_cas_must_not_name_is_refused() {
+        let named = |url: &str, destinations| {
+            let route = Route::from_wire(&answer(url, 100), 90, destinations);
+            route.map_err(|error| error.to_string())
+        };
+        let inward = "http://169.254.169.254/latest?Signature=secret";
+        assert!(named(inward, Destinations::ANY).is_ok());
+        let refused = named(inward, Destinations::PUBLIC).unwrap_err();
+        assert!(refused.contains("without TLS"), "{refused}");
+        assert!(!refused.contains("secret"), "{refused}");
     }
 
     #[test]
@@ -323,7 +316,7 @@ mod tests {
         );
         assert_eq!(expiry("https://x.example/?term=abc"), None);
         let url = "https://x.example/?Expires=1700000100";
-        let route = Route::from_wire(&answer(url, 100), 90, false).unwrap();
+        let route = Route::from_wire(&answer(url, 100), 90, Destinations::PUBLIC).unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         assert_eq!(route.usable_for(now), Some(Duration::from_secs(40)));
     }

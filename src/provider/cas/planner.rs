@@ -16,7 +16,7 @@ use crate::provider::cas::client::CasConfig;
 use crate::provider::cas::error::{from_status, from_transport, malformed};
 use crate::provider::cas::plan::{Plan, Route};
 use crate::provider::cas::wire::{ReconstructionV1, ReconstructionV2};
-use crate::provider::http::CallName;
+use crate::provider::http::{CallName, Destinations, unexpected_json};
 use crate::storage::{ContentHash, ResolvedRange, StorageError};
 use crate::telemetry::{CacheName, CacheResult, Metrics, Upstream};
 
@@ -168,13 +168,13 @@ impl Call {
         &self,
         access: &CasAccess,
     ) -> Result<Result<Route, reqwest::Response>, StorageError> {
-        let is_plain_http = access.url.scheme() == "http";
+        let destinations = Destinations::beside(&access.url);
         let len_bytes = self.key.span.len_bytes();
         if !self.is_v1_only.load(Ordering::Relaxed) {
             let response = self.get(access, "v2").await?;
             if response.status().is_success() {
                 let answer: ReconstructionV2 = self.read(response).await?;
-                return Ok(Ok(Route::from_wire(&answer, len_bytes, is_plain_http)?));
+                return Ok(Ok(Route::from_wire(&answer, len_bytes, destinations)?));
             }
             if !matches!(
                 response.status(),
@@ -193,7 +193,7 @@ impl Call {
         Ok(Ok(Route::from_wire(
             &answer.into(),
             len_bytes,
-            is_plain_http,
+            destinations,
         )?))
     }
 
@@ -231,7 +231,8 @@ impl Call {
         }
         self.metrics
             .upstream_received(Upstream::Cas, body.len() as u64);
-        serde_json::from_slice(&body).map_err(|error| malformed(format_args!("{CALL}: {error}")))
+        serde_json::from_slice(&body)
+            .map_err(|error| malformed(format_args!("{CALL}: {}", unexpected_json(&error))))
     }
 }
 

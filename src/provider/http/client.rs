@@ -7,6 +7,7 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use reqwest_retry::RetryTransientMiddleware;
 
 use crate::provider::http::attempt::Attempt;
+use crate::provider::http::destination::Destinations;
 use crate::provider::http::pause::Pause;
 use crate::provider::http::retry::TransientOnly;
 use crate::storage::StorageError;
@@ -30,6 +31,8 @@ pub struct HttpConfig {
     pub allows_http2: bool,
     /// Whether `HTTPS_PROXY`, `HTTP_PROXY`, and `NO_PROXY` are obeyed. Default true.
     pub uses_env_proxy: bool,
+    /// Where connections may lead. Default anywhere: an operator's own endpoint may be anything.
+    pub destinations: Destinations,
     /// Time for one attempt of a retried call, its answer's body included. Default 30 s.
     pub attempt_timeout: Duration,
     /// Attempts after the first. Default 4, as the Hub's own client makes. 0 turns retry off.
@@ -54,6 +57,7 @@ impl Default for HttpConfig {
             pool_max_idle_per_host: 64,
             allows_http2: true,
             uses_env_proxy: true,
+            destinations: Destinations::ANY,
             attempt_timeout: Duration::from_secs(30),
             max_retries: 4,
             min_backoff: Duration::from_millis(500),
@@ -87,6 +91,9 @@ pub fn base_client(config: &HttpConfig) -> Result<reqwest::Client, StorageError>
     }
     if !config.allows_http2 {
         builder = builder.http1_only();
+    }
+    if let Some(resolver) = config.destinations.resolver() {
+        builder = builder.dns_resolver(resolver);
     }
     if !config.uses_env_proxy {
         builder = builder.no_proxy();

@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use reqwest_middleware::Error;
 use reqwest_retry::RetryError;
+use serde_json::error::Category;
 
 use crate::storage::StorageError;
 
@@ -64,4 +65,34 @@ fn describe(error: &reqwest::Error) -> String {
         "the connection broke"
     };
     cause.map_or_else(|| what.to_owned(), |cause| format!("{what}: {cause}"))
+}
+
+/// Says where an answer in JSON is not what was expected, without a word of it: what stands in the wrong place may be a token, or a
+/// signed URL.
+pub fn unexpected_json(error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        Category::Io => "unreadable",
+        Category::Syntax => "no JSON",
+        Category::Data => "another shape than expected",
+        Category::Eof => "cut off",
+    };
+    format!("{kind} (line {}, column {})", error.line(), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_wrong_place_is_not_quoted() {
+        let read = |text: &str| serde_json::from_str::<u32>(text).unwrap_err();
+        let misplaced = read("\"https://x.example/?Signature=secret\"");
+        assert!(misplaced.to_string().contains("secret"), "{misplaced}");
+        assert_eq!(
+            unexpected_json(&misplaced),
+            "another shape than expected (line 1, column 37)"
+        );
+        assert!(unexpected_json(&read("")).starts_with("cut off"));
+        assert!(unexpected_json(&read("x")).starts_with("no JSON"));
+    }
 }

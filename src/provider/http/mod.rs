@@ -10,6 +10,7 @@
 
 mod attempt;
 mod client;
+mod destination;
 mod failure;
 mod pause;
 mod rate_limit;
@@ -17,6 +18,7 @@ mod retry;
 
 pub use attempt::{AttemptNumber, CallName};
 pub use client::{HttpConfig, attempting, base_client, retrying};
-pub use failure::{is_answer_lost, unavailable};
+pub use destination::Destinations;
+pub use failure::{is_answer_lost, unavailable, unexpected_json};
 pub use pause::Unrepeatable;
 pub use rate_limit::{RateLimit, asked_pause};

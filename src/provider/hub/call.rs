@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::provider::http::{AttemptNumber, CallName, Unrepeatable, is_answer_lost, unavailable};
+use crate::provider::http::{
+    AttemptNumber, CallName, Unrepeatable, is_answer_lost, unavailable, unexpected_json,
+};
 use crate::provider::hub::client::HubClient;
 use crate::provider::hub::error;
 use crate::storage::{BucketId, Secret, StorageError};
@@ -88,7 +90,7 @@ impl Answer {
     /// Reads the body as JSON. Errors: `Unavailable` if it is none, or has another shape.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, StorageError> {
         serde_json::from_slice(&self.body)
-            .map_err(|cause| error::senseless(self, &cause.to_string()))
+            .map_err(|cause| error::senseless(self, &unexpected_json(&cause)))
     }
 
     /// Returns the query of the next page from the `Link` header, or `None` on the last page.

@@ -9,6 +9,7 @@ use tracing::Instrument;
 use url::Url;
 
 use crate::cache::{ExpiringMap, Flight, SingleFlight};
+use crate::provider::http::Destinations;
 use crate::provider::hub::call::Call;
 use crate::provider::hub::client::HubClient;
 use crate::provider::hub::error;
@@ -173,8 +174,10 @@ impl HubClient {
         let call = Call::get(name, self.bucket_url(&key.bucket, &[path]));
         let answer = self.send(token, call).await?.accepted(&key.bucket)?;
         let wire: WireXetToken = answer.json()?;
-        let cas_url = Url::parse(&wire.cas_url)
-            .map_err(|_| error::senseless(&answer, "no address of the CAS"))?;
+        // The token that comes along goes there.
+        let cas_url = Destinations::beside(&self.shared.endpoint)
+            .check(&wire.cas_url)
+            .map_err(|reason| error::senseless(&answer, &format!("for the CAS {reason}")))?;
         let expires_at = OffsetDateTime::from_unix_timestamp(wire.exp)
             .map_err(|_| error::senseless(&answer, "no expiration"))?;
         Ok(XetAccess {
@@ -204,6 +207,44 @@ mod tests {
             .await
             .unwrap();
         access.token.expose().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_cas_without_tls_gets_no_token_behind_a_hub_with_tls() {
+        // The Hub of these tests is reached by plain HTTP, and may name such a CAS; another one may not.
+        let (hub, _fake) = FakeHub::start(vec![reply("r", 3600)]).await;
+        assert_eq!(ask(&hub, TokenScope::Read, None).await, "r");
+        let hub = Url::parse("https://huggingface.co").unwrap();
+        for named in [
+            "http://cas.example/x",
+            "https://127.0.0.1/x",
+            "https://localhost./x",
+        ] {
+            assert!(Destinations::beside(&hub).check(named).is_err(), "{named}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_of_the_cas_that_is_none_is_refused_without_a_word_of_it() {
+        let exp = OffsetDateTime::now_utc().unix_timestamp() + 3600;
+        let odd = |url: &str| {
+            let body = serde_json::json!({"casUrl": url, "exp": exp, "accessToken": "cas-secret"});
+            Reply::json(200, &body)
+        };
+        for url in [
+            "file:///etc/passwd",
+            "ftp://cas.example/?secret",
+            "http://u:secret@cas.example",
+            "secret",
+        ] {
+            let (hub, _fake) = FakeHub::start(vec![odd(url)]).await;
+            let refused = hub
+                .xet_access(&token(), &bucket_id(), TokenScope::Read, None)
+                .await;
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains("for the CAS"), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use crate::provider::cas::access::{AccessSource, Scope};
 use crate::provider::cas::client::CasClient;
 use crate::provider::cas::error;
 use crate::provider::cas::xorb::Xorb;
-use crate::provider::http::CallName;
+use crate::provider::http::{CallName, Destinations};
 use crate::storage::StorageError;
 use crate::telemetry::Upstream;
 
@@ -66,8 +66,8 @@ impl CasClient {
             Answer::Exists => return Ok(Granted::Stored),
             Answer::NotOffered => return Ok(Granted::NotOffered),
         };
-        let insecure = access.get(Scope::Write).await?.url.scheme() == "http";
-        let Some(request) = GrantedUpload::checked(&grant, xorb, insecure) else {
+        let destinations = Destinations::beside(&access.get(Scope::Write).await?.url);
+        let Some(request) = GrantedUpload::checked(&grant, xorb, destinations) else {
             return Ok(Granted::NotOffered);
         };
         if !self.upload_granted(attempts, &request, xorb).await {
@@ -193,11 +193,10 @@ struct GrantedUpload {
 }
 
 impl GrantedUpload {
-    /// Returns `None` for a grant that cannot be followed, or should not: plain HTTP where the CAS itself uses TLS.
-    fn checked(grant: &Grant, xorb: &Xorb, allows_http: bool) -> Option<Self> {
-        let url = Url::parse(&grant.url).ok()?;
-        let is_secure = url.scheme() == "https" || (allows_http && url.scheme() == "http");
-        if !is_secure || matches!(grant.id.as_str(), "" | "." | "..") {
+    /// Returns `None` for a grant that cannot be followed, or should not: an address where no storage of this CAS can be.
+    fn checked(grant: &Grant, xorb: &Xorb, destinations: Destinations) -> Option<Self> {
+        let url = destinations.check(&grant.url).ok()?;
+        if matches!(grant.id.as_str(), "" | "." | "..") {
             return None;
         }
         let mut headers = HeaderMap::new();
