@@ -10,8 +10,8 @@ use futures::{FutureExt as _, TryFutureExt as _};
 use tower::{Layer, Service};
 
 use crate::storage::{
-    Access, AnyOperation, AnyOutput, BucketName, Principal, Reach, StorageError, StorageRequest,
-    StorageService,
+    Access, Announce, AnyOperation, AnyOutput, BucketName, Principal, Reach, StorageError,
+    StorageRequest, StorageService,
 };
 use crate::telemetry::{AuthFailure, Metrics, RefusedBy};
 
@@ -161,6 +161,7 @@ fn named(operation: &AnyOperation) -> Vec<(&BucketName, &str)> {
         | O::CreateBucket(_)
         | O::HeadBucket(_)
         | O::DeleteBucket(_) => Vec::new(),
+        O::Announce(Announce(coming)) => named(coming),
         O::ListObjects(one) => own(&one.bucket, &one.prefix),
         O::ListUploads(one) => own(&one.bucket, &one.prefix),
         O::HeadObject(one) => own(&one.bucket, one.key.as_str()),

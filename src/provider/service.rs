@@ -8,8 +8,8 @@ use tower::Service;
 
 use crate::provider::{HfProvider, bucket};
 use crate::storage::{
-    AnyOperation, AnyOutput, DeleteTags, Identity, PutTags, StorageError, StorageRequest, Tags,
-    TagsDeleted, TagsPut, Tenant,
+    Announce, Announced, AnyOperation, AnyOutput, DeleteTags, Identity, PutTags, StorageError,
+    StorageRequest, Tags, TagsDeleted, TagsPut, Tenant,
 };
 
 impl Service<StorageRequest<Tenant>> for HfProvider {
@@ -28,6 +28,19 @@ impl Service<StorageRequest<Tenant>> for HfProvider {
 }
 
 impl HfProvider {
+    /// Judges what can be judged of an operation before its document is there: the conditions of a completion. Any other has none
+    /// that do not stand in its document.
+    async fn foresee(&self, tenant: &Tenant, coming: AnyOperation) -> Result<(), StorageError> {
+        let AnyOperation::CompleteUpload(complete) = coming else {
+            return Ok(());
+        };
+        let bucket = tenant.bucket(&complete.bucket);
+        let (key, conditions) = (&complete.key, &complete.conditions);
+        let committer = &self.0.committer;
+        let token = &tenant.hub_token;
+        committer.foresee(token, &bucket, key, conditions).await
+    }
+
     async fn act(&self, request: StorageRequest<Tenant>) -> Result<AnyOutput, StorageError> {
         let StorageRequest {
             caller: tenant,
@@ -109,6 +122,10 @@ impl HfProvider {
             AnyOperation::Identify(_) => AnyOutput::Identify(Identity {
                 principal: tenant.principal.clone(),
             }),
+            AnyOperation::Announce(Announce(coming)) => {
+                self.foresee(&tenant, *coming).await?;
+                AnyOutput::Announce(Announced {})
+            }
             AnyOperation::DescribeObject(operation) => {
                 AnyOutput::DescribeObject(self.describe_object(&tenant, operation).await?)
             }

@@ -125,12 +125,13 @@ pub(super) async fn create(exchange: Exchange, bucket: BucketName) -> Result<Res
     bucket.check_for_creation()?;
     let visibility = unsupported::visibility_of_new_bucket(&exchange.headers)?;
     let announced = integrity::announced(&exchange.headers)?;
+    let location = format!("/{bucket}");
+    let operation = CreateBucket { bucket, visibility };
     let (caller, document) = exchange
-        .read_document(MAX_CONFIGURATION_BYTES, announced)
+        .read_document(MAX_CONFIGURATION_BYTES, announced, operation.clone())
         .await?;
     check_configuration(&document)?;
-    let location = format!("/{bucket}");
-    caller.call(CreateBucket { bucket, visibility }).await?;
+    caller.call(operation).await?;
     let mut response = StatusCode::OK.into_response();
     response
         .headers_mut()
@@ -141,7 +142,7 @@ pub(super) async fn create(exchange: Exchange, bucket: BucketName) -> Result<Res
 /// Accepts any region, and nothing else that a new bucket can be configured with.
 ///
 /// Errors: MalformedXML; NotImplemented with the element's name.
-fn check_configuration(document: &[u8]) -> Result<(), Fault> {
+pub(super) fn check_configuration(document: &[u8]) -> Result<(), Fault> {
     if document.trim_ascii().is_empty() {
         return Ok(());
     }

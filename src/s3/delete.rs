@@ -31,8 +31,12 @@ pub(super) async fn delete_objects(
             "Missing required header for this request: Content-MD5",
         ));
     }
+    let coming = DeleteObjects {
+        bucket: bucket.clone(),
+        deletions: Vec::new(),
+    };
     let (caller, document) = exchange
-        .read_document(MAX_DOCUMENT_BYTES, announced)
+        .read_document(MAX_DOCUMENT_BYTES, announced, coming)
         .await?;
     let batch = Batch::parse(&document)?;
     // Keys that cannot exist never travel; the others do even if none is left, for the stack judges who asks.
@@ -67,15 +71,15 @@ pub(super) async fn delete_objects(
 
 /// What a client wants deleted.
 #[derive(Debug)]
-struct Batch {
+pub(super) struct Batch {
     is_quiet: bool,
     /// Each key as written, and what to delete once checked.
-    objects: Vec<(String, Result<Deletion, Fault>)>,
+    pub(super) objects: Vec<(String, Result<Deletion, Fault>)>,
 }
 
 impl Batch {
     /// Errors: MalformedXML, also for no key, for more than 1,000, and for conditions that cannot be read.
-    fn parse(document: &[u8]) -> Result<Self, Fault> {
+    pub(super) fn parse(document: &[u8]) -> Result<Self, Fault> {
         let root = Element::parse(document, "Delete")?;
         let objects = root
             .all("Object")

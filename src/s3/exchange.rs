@@ -18,7 +18,8 @@ use crate::s3::params::Params;
 use crate::s3::server::OverTls;
 use crate::sigv4::{ClaimOptions, ContentSha256, claim, verify_document};
 use crate::storage::{
-    Credentials, Gateway, Identify, Integrity, Operation, Protocol, RequestContext, StorageError,
+    Announce, AnyOperation, Credentials, Gateway, Integrity, Operation, Protocol, RequestContext,
+    StorageError,
 };
 
 /// A request that was read but not judged.
@@ -55,13 +56,14 @@ impl Caller {
         Arc::clone(&self.context.request_id)
     }
 
-    /// Has the stack judge the claim of the request's head, and nothing else.
+    /// Has the stack judge an operation whose document is still to come.
     ///
-    /// Errors: as auth refuses.
-    async fn identify(&self) -> Result<(), Fault> {
+    /// Errors: whatever refuses it without looking at the document.
+    async fn announce(&self, coming: AnyOperation) -> Result<(), Fault> {
         let (context, credentials) = (self.context.clone(), self.credentials.clone());
-        let known = self.gateway.call(context, credentials, Identify).await;
-        known.map(|_| ()).map_err(Fault::from_stack)
+        let announcement = Announce(Box::new(coming));
+        let judged = self.gateway.call(context, credentials, announcement).await;
+        judged.map(|_| ()).map_err(Fault::from_stack)
     }
 
     /// Replaces what the request's head claims by what its body does: a form is signed in its fields.
@@ -140,18 +142,20 @@ impl Exchange {
 
     /// Reads a document whole and checks it against what was signed and announced of it.
     ///
-    /// A client that waits to be asked for the document is judged first; the operation that the document is for is judged as all are.
+    /// A client that waits to be asked for the document is judged first, by `coming`: the operation without what the document will
+    /// say. The whole operation is judged again, as all are.
     ///
-    /// Returns the caller and the document. Errors: as auth refuses; as [`LentBody::read_document`], BadDigest,
+    /// Returns the caller and the document. Errors: as the stack refuses `coming`; as [`LentBody::read_document`], BadDigest,
     /// XAmzContentSHA256Mismatch.
     pub(super) async fn read_document(
         self,
         limit_bytes: usize,
         announced: Integrity,
+        coming: impl Into<AnyOperation>,
     ) -> Result<(Caller, Bytes), Fault> {
         if self.headers.contains_key(header::EXPECT) {
-            // The first look at the body asks the client for it, so whoever is not known must be refused before.
-            self.caller.identify().await?;
+            // The first look at the body asks the client for it, so whoever is to be refused must be refused before.
+            self.caller.announce(coming.into()).await?;
         }
         let signed = self.signed_payload();
         let patience = self.config.document_timeout;

@@ -90,17 +90,18 @@ pub(super) async fn complete(
     let location = format!("{}{}", exchange.origin, exchange.path);
     let announced = integrity::announced_of_completion(&exchange.headers)?;
     let claims = completion::claims(&exchange.headers)?;
-    let (caller, document) = exchange
-        .read_document(completion::MAX_BYTES, announced)
-        .await?;
-    let operation = CompleteUpload {
+    let mut operation = CompleteUpload {
         bucket: bucket.clone(),
         key: key.clone(),
         upload_id,
         conditions,
-        parts: completion::named_parts(&document)?,
+        parts: Vec::new(),
         claims,
     };
+    let (caller, document) = exchange
+        .read_document(completion::MAX_BYTES, announced, operation.clone())
+        .await?;
+    operation.parts = completion::named_parts(&document)?;
     let render = move |completed: UploadCompleted, document: &mut Document| {
         document.root("CompleteMultipartUploadResult", |root| {
             root.text("Location", &location);

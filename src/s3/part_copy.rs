@@ -51,7 +51,7 @@ pub(super) async fn copy(
 }
 
 /// Reads the range. Unlike a GET's, it has exactly one form, and nothing about it is ignored.
-fn source_range(headers: &HeaderMap) -> Result<Option<ByteRange>, Fault> {
+pub(super) fn source_range(headers: &HeaderMap) -> Result<Option<ByteRange>, Fault> {
     let Some(value) = headers.get(RANGE) else {
         return Ok(None);
     };

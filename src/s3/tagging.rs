@@ -27,17 +27,21 @@ pub(super) async fn get(
     key: ObjectKey,
 ) -> Result<Response, Fault> {
     let found = exchange.caller.call(GetTags { bucket, key }).await?;
-    let document = Document::result("Tagging", |root| {
+    Ok(document(&found.tags).into_response())
+}
+
+/// Writes tags as [`of_document`] reads them.
+pub(super) fn document(tags: &Tags) -> Document {
+    Document::result("Tagging", |root| {
         root.element("TagSet", |set| {
-            for (key, value) in found.tags.iter() {
+            for (key, value) in tags.iter() {
                 set.element("Tag", |tag| {
                     tag.text("Key", key);
                     tag.text("Value", value);
                 });
             }
         });
-    });
-    Ok(document.into_response())
+    })
 }
 
 /// `PUT /bucket/key?tagging`
@@ -48,11 +52,16 @@ pub(super) async fn put(
 ) -> Result<Response, Fault> {
     condition::refuse_on_write(&exchange.headers)?;
     let announced = integrity::announced(&exchange.headers)?;
+    let mut operation = PutTags {
+        bucket,
+        key,
+        tags: Tags::default(),
+    };
     let (caller, document) = exchange
-        .read_document(MAX_DOCUMENT_BYTES, announced)
+        .read_document(MAX_DOCUMENT_BYTES, announced, operation.clone())
         .await?;
-    let tags = of_document(&document)?;
-    caller.call(PutTags { bucket, key, tags }).await?;
+    operation.tags = of_document(&document)?;
+    caller.call(operation).await?;
     Ok(StatusCode::OK.into_response())
 }
 

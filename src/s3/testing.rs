@@ -14,8 +14,8 @@ use tower::util::BoxCloneSyncService;
 
 use crate::s3::{S3Config, router};
 use crate::storage::{
-    AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketFound, BucketInfo, BucketList,
-    BucketName, ByteStream, ContentHash, Credentials, FoundPart, Gateway, ListEntry,
+    Announced, AnyOperation, AnyOutput, BucketCreated, BucketDeleted, BucketFound, BucketInfo,
+    BucketList, BucketName, ByteStream, ContentHash, Credentials, FoundPart, Gateway, ListEntry,
     ObjectAppended, ObjectCopied, ObjectData, ObjectDeleted, ObjectDescription, ObjectFound,
     ObjectInfo, ObjectKey, ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten,
     ObjectsDeleted, PartCopied, PartNumber, PartPage, PartSummary, PartUploaded, ResolvedRange,
@@ -329,6 +329,7 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
             has_more: false,
         }),
         O::Identify(_) => unreachable!("S3 has no logins"),
+        O::Announce(_) => AnyOutput::Announce(Announced {}),
         O::DescribeObject(_) => AnyOutput::DescribeObject(ObjectDescription {
             info: Arc::new(object()),
             parts: None,

@@ -52,9 +52,7 @@ impl Document {
 
     /// Writes a root element in S3's namespace that holds a text.
     pub(super) fn root_text(&mut self, name: &str, value: &str) {
-        self.root(name, |root| {
-            root.write(Event::Text(BytesText::from_escaped(escaped(value))));
-        });
+        self.root(name, |root| root.characters(value));
     }
 
     /// Writes an element with children.
@@ -75,9 +73,12 @@ impl Document {
 
     /// Writes an element that holds a text.
     pub(super) fn text(&mut self, name: &str, value: &str) {
-        self.element(name, |element| {
-            element.write(Event::Text(BytesText::from_escaped(escaped(value))));
-        });
+        self.element(name, |element| element.characters(value));
+    }
+
+    /// Writes text into the element that is open.
+    pub(super) fn characters(&mut self, value: &str) {
+        self.write(Event::Text(BytesText::from_escaped(escaped(value))));
     }
 
     /// Writes an element that holds a text, if there is one.

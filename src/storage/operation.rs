@@ -76,6 +76,9 @@ macro_rules! operations {
 
             /// Returns what the operation does to the namespace.
             pub fn access(&self) -> Access {
+                if let Self::Announce(Announce(coming)) = self {
+                    return coming.access();
+                }
                 match self { $( Self::$operation(_) => Access::$access, )* }
             }
         }
@@ -128,6 +131,7 @@ operations! {
     ListUploads      => UploadPage,         idempotent: true,  access: List,  name: "ListMultipartUploads";
     DescribeObject   => ObjectDescription,  idempotent: true,  access: Read,  name: "GetObjectAttributes";
     Identify         => Identity,           idempotent: true,  access: List,  name: "Identify";
+    Announce         => Announced,          idempotent: false, access: List,  name: "Announce";
     GetTags          => TagsFound,          idempotent: true,  access: Read,  name: "GetObjectTagging";
     PutTags          => TagsPut,            idempotent: false, access: Write, name: "PutObjectTagging";
     DeleteTags       => TagsDeleted,        idempotent: false, access: Write, name: "DeleteObjectTagging";
@@ -160,7 +164,8 @@ impl AnyOperation {
             | Self::CompleteUpload(_)
             | Self::AbortUpload(_)
             | Self::PutTags(_)
-            | Self::DeleteTags(_) => None,
+            | Self::DeleteTags(_)
+            | Self::Announce(_) => None,
         }
     }
 
@@ -184,6 +189,7 @@ impl AnyOperation {
     pub fn bucket(&self) -> Option<&BucketName> {
         match self {
             Self::ListBuckets(_) | Self::Identify(_) => None,
+            Self::Announce(Announce(coming)) => coming.bucket(),
             Self::CreateBucket(operation) => Some(&operation.bucket),
             Self::HeadBucket(operation) => Some(&operation.bucket),
             Self::DeleteBucket(operation) => Some(&operation.bucket),
@@ -212,6 +218,7 @@ impl AnyOperation {
     /// Returns the bucket that the operation copies from, if it copies.
     pub fn source_bucket(&self) -> Option<&BucketName> {
         match self {
+            Self::Announce(Announce(coming)) => coming.source_bucket(),
             Self::CopyObject(operation) => Some(&operation.source_bucket),
             Self::UploadPartCopy(operation) => Some(&operation.source_bucket),
             _ => None,
@@ -221,6 +228,7 @@ impl AnyOperation {
     /// Returns the one object that the operation is about, if it is about one: for a copy, the destination.
     pub fn key(&self) -> Option<&ObjectKey> {
         match self {
+            Self::Announce(Announce(coming)) => coming.key(),
             Self::HeadObject(operation) => Some(&operation.key),
             Self::GetObject(operation) => Some(&operation.key),
             Self::PutObject(operation) => Some(&operation.key),
@@ -453,6 +461,19 @@ pub struct Identity {
     pub principal: Principal,
 }
 
+/// Asks whether an operation whose document is still to come would be let through, and does nothing else: a client that waits for
+/// `100 Continue` is refused before it is asked for the document.
+///
+/// The operation inside is the one to come, without what the document will say. Every layer judges it as if it were that.
+///
+/// Errors: those of the operation that need no document: of rights, of reach, and of conditions.
+#[derive(Debug)]
+pub struct Announce(pub Box<AnyOperation>);
+
+/// The operation may come.
+#[derive(Debug, Clone)]
+pub struct Announced {}
+
 // === writes ===
 
 /// Stores an object; the whole body or nothing.
@@ -626,7 +647,13 @@ mod tests {
             part: None,
             conditions: ReadConditions::default(),
         };
-        for operation in [AnyOperation::from(put), delete.into(), head.into()] {
+        let announced = Announce(Box::new(delete.clone().into()));
+        for operation in [
+            AnyOperation::from(put),
+            delete.into(),
+            head.into(),
+            announced.into(),
+        ] {
             assert_eq!(
                 operation.try_clone().is_some(),
                 operation.is_idempotent(),
@@ -634,5 +661,20 @@ mod tests {
                 operation.name()
             );
         }
+    }
+
+    #[test]
+    fn an_announcement_is_judged_as_what_it_announces() {
+        let delete: AnyOperation = DeleteObject {
+            bucket: BucketName::new("b").unwrap(),
+            key: ObjectKey::new("k").unwrap(),
+            conditions: WriteConditions::default(),
+        }
+        .into();
+        let announced: AnyOperation = Announce(Box::new(delete)).into();
+        assert_eq!(announced.access(), Access::Write);
+        assert_eq!(announced.bucket().map(BucketName::as_str), Some("b"));
+        assert_eq!(announced.key().map(ObjectKey::as_str), Some("k"));
+        assert_eq!(announced.name(), "Announce");
     }
 }

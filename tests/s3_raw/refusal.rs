@@ -107,6 +107,7 @@ async fn whatever_is_hopeless_is_refused_before_100_continue() {
     let upload = "uploadId=00112233445566778899aabbccddeeff";
     let put = |target: &str| Request::new("PUT", target).body("never sent");
     let reader = |target: &str| put(target).access_key(READER_KEY);
+    let document = |target: &str| Request::new("POST", target).body("never sent");
     let link = |target: &str| Request::new("PUT", target).header("content-length", "10");
     let expired = SystemTime::now() - Duration::from_secs(3600);
     let missing = format!("/bucket/k?partNumber=1&{upload}");
@@ -179,6 +180,37 @@ async fn whatever_is_hopeless_is_refused_before_100_continue() {
             "sub-resource",
             put("/bucket?policy").signed(&stand),
             (501, "NotImplemented"),
+        ),
+        (
+            "deletions without the right",
+            document("/bucket?delete")
+                .access_key(READER_KEY)
+                .signed(&stand),
+            (403, "AccessDenied"),
+        ),
+        (
+            "completion without the right",
+            document(&format!("/bucket/k?{upload}"))
+                .access_key(READER_KEY)
+                .signed(&stand),
+            (403, "AccessDenied"),
+        ),
+        (
+            "completion whose condition fails",
+            document(&format!("/bucket/absent?{upload}"))
+                .header("if-match", "\"x\"")
+                .signed(&stand),
+            (404, "NoSuchKey"),
+        ),
+        (
+            "tags without the right",
+            reader("/bucket/k?tagging").signed(&stand),
+            (403, "AccessDenied"),
+        ),
+        (
+            "new bucket without the right",
+            reader("/another").signed(&stand),
+            (403, "AccessDenied"),
         ),
         (
             "document of a stranger",
