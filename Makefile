@@ -8,7 +8,7 @@ SUITES := fmt clippy doc unit clients helm observe deny
 # A suite that cannot run here says why and exits with this code; `make test` reports it as skipped.
 SKIPPED := 77
 
-.PHONY: help run build test soak bench e2e image clean $(SUITES)
+.PHONY: help run build test soak bench fuzz e2e image clean $(SUITES)
 
 help: ## Show the targets.
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -33,6 +33,12 @@ soak: ## Hold the promises under load, faults, and kills for half an hour; SECON
 bench: ## Measure side by side with the client without a gateway; prints the README's tables.
 	$(CARGO) bench --locked --bench bench
 	$(CARGO) bench --locked --features micro --bench micro
+
+fuzz: ## Fuzz everything that reads what strangers send; SECONDS=60 a target, TARGETS="xml plan" for some of them.
+	@command -v cargo-fuzz >/dev/null || { \
+		echo "SKIP: cargo-fuzz is not here (cargo install cargo-fuzz --locked)"; exit $(SKIPPED); \
+	}
+	nice fuzz/run $(or $(SECONDS),60) $(TARGETS)
 
 image: ## Build the image hugbucket:latest with docker, podman, or buildah; TAG=name calls it something else.
 	@deploy/image $(or $(TAG),hugbucket:latest)
@@ -90,6 +96,7 @@ e2e: ## The rest of the clients' table: what is compiled with Go, and what takes
 		echo "SKIP: there is no image to test"
 	STORAGE_DRIVER=vfs HUGBUCKET_GO_TOOLS=$(CURDIR)/target/go-tools HUGBUCKET_TEST_IMAGE=hugbucket:e2e \
 		$(VENV)/observe/bin/pytest tests/observability -m e2e
+	@if command -v cargo-fuzz >/dev/null; then nice fuzz/run 60; else echo "SKIP: cargo-fuzz is not here"; fi
 
 deny: ## Suite: licences, sources, and duplicates of dependencies; known vulnerabilities where the network allows it.
 	@command -v cargo-deny >/dev/null || { \

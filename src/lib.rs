@@ -82,6 +82,8 @@ pub mod config;
 #[cfg(feature = "devhub")]
 pub mod devhub;
 pub mod ftp;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod layers;
 #[cfg(feature = "micro")]
 pub mod micro;

@@ -48,6 +48,8 @@ mod data;
 mod engine;
 mod error;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gate;
 mod links;
 mod listener;

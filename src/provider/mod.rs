@@ -20,6 +20,8 @@ pub mod append;
 pub mod bucket;
 pub mod cas;
 pub mod commit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod http;
 pub mod hub;
 pub mod list;

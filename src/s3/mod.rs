@@ -41,6 +41,8 @@ mod error;
 mod exchange;
 mod fault;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handshake;
 mod header;
 mod integrity;

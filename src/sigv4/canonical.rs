@@ -17,7 +17,7 @@ const MAX_CANDIDATES: usize = 8;
 
 /// What a raw `+` in a query means. SDKs send blanks as `%20`, HTML forms send them as `+`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plus {
+pub(super) enum Plus {
     Literal,
     Blank,
 }
@@ -101,7 +101,7 @@ impl Received<'_> {
 /// Decodes the raw path and encodes it again; a `+` in a path is a plus.
 ///
 /// Errors: [`Malformed::Uri`] for a broken escape, or bytes that are not UTF-8.
-fn canonical_path(raw: &str) -> Result<String, Malformed> {
+pub(super) fn canonical_path(raw: &str) -> Result<String, Malformed> {
     let escapes_are_whole = raw.split('%').skip(1).all(|rest| {
         let digits = rest.as_bytes().get(..2);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -121,7 +121,7 @@ fn canonical_path(raw: &str) -> Result<String, Malformed> {
 }
 
 /// Decodes, encodes, and sorts the parameters, without the signature of a presigned URL.
-fn canonical_query(raw: &str, plus: Plus) -> String {
+pub(super) fn canonical_query(raw: &str, plus: Plus) -> String {
     let mut pairs: Vec<(String, String)> = raw
         .split('&')
         .filter(|pair| !pair.is_empty())

@@ -27,6 +27,8 @@ pub mod claim;
 pub mod document;
 pub mod evidence;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod key;
 pub mod malformed;
 mod presigned;

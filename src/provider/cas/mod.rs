@@ -10,6 +10,8 @@ mod dedup;
 mod download;
 mod error;
 mod file_hash;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hash_fold;
 mod ingest;
 pub mod manifest;

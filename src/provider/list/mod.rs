@@ -22,6 +22,8 @@
 //! cursor of the page.
 
 mod correction;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod hints;
 mod item;
 mod lister;

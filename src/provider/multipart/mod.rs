@@ -17,6 +17,8 @@
 
 mod complete;
 mod copy;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod layout;
 mod list;
 mod manifests;

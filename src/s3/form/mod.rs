@@ -14,6 +14,8 @@
 mod answer;
 mod fields;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod parts;
 mod policy;
 
