@@ -28,6 +28,10 @@ impl Element {
     ///
     /// Errors: MalformedXML for anything else, for a document type declaration, and beyond the bounds.
     pub(super) fn parse(document: &[u8], root_name: &str) -> Result<Self, Fault> {
+        // No XML can hold it, and so no answer could give it back.
+        if document.contains(&0) {
+            return Err(Fault::malformed_xml("the document holds a zero byte"));
+        }
         let text = std::str::from_utf8(document)
             .map_err(|_| Fault::malformed_xml("the document is not UTF-8"))?;
         let root = Builder::default().build(text.trim_start_matches('\u{feff}'))?;
@@ -173,6 +177,7 @@ mod tests {
             "<A>&unknown;</A>",
             "<!DOCTYPE A [<!ENTITY x \"y\">]><A>&x;</A>",
             "<A>&#0;</A>",
+            "<A>\0</A>",
         ] {
             assert_eq!(refusal(document), "MalformedXML", "{document}");
         }
