@@ -125,25 +125,25 @@ pub(crate) fn command(input: &[u8]) {
 }
 
 fn paths(command: &Command, directory: &str) {
-    let path = match command {
-        Command::Retr(path)
-        | Command::Stor(path)
-        | Command::Appe(path)
-        | Command::Cwd(path)
-        | Command::Mkd(path)
-        | Command::Rmd(path)
-        | Command::Dele(path)
-        | Command::Rnfr(path)
-        | Command::Rnto(path)
-        | Command::Size(path)
-        | Command::Mdtm(path)
-        | Command::Mfmt(_, path)
-        | Command::List(Some(path))
-        | Command::Nlst(Some(path))
-        | Command::Mlsd(Some(path))
-        | Command::Mlst(Some(path))
-        | Command::Stat(Some(path)) => path,
-        _ => return,
+    let (Command::Retr(path)
+    | Command::Stor(path)
+    | Command::Appe(path)
+    | Command::Cwd(path)
+    | Command::Mkd(path)
+    | Command::Rmd(path)
+    | Command::Dele(path)
+    | Command::Rnfr(path)
+    | Command::Rnto(path)
+    | Command::Size(path)
+    | Command::Mdtm(path)
+    | Command::Mfmt(_, path)
+    | Command::List(Some(path))
+    | Command::Nlst(Some(path))
+    | Command::Mlsd(Some(path))
+    | Command::Mlst(Some(path))
+    | Command::Stat(Some(path))) = command
+    else {
+        return;
     };
     let resolved = resolve(directory, path);
     let is_odd = |name: &str| matches!(name, "" | "." | "..");

@@ -203,11 +203,10 @@ fn key_is_sound(key: &ObjectKey) {
 }
 
 fn range_lies_within(range: ByteRange, size: u64) {
-    for resolved in [range.resolve(size), range.resolve_within(size)] {
-        if let Ok(resolved) = resolved {
-            assert!(resolved.start < resolved.end && resolved.end <= size);
-            assert!(resolved.len_bytes() <= size);
-        }
+    let resolved = [range.resolve(size), range.resolve_within(size)];
+    for resolved in resolved.into_iter().flatten() {
+        assert!(resolved.start < resolved.end && resolved.end <= size);
+        assert!(resolved.len_bytes() <= size);
     }
 }
 

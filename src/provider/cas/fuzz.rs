@@ -83,6 +83,8 @@ fn reference(mut xorb: &[u8]) -> Decoded {
             1 | 2 => packed > 0,
             _ => false,
         };
+        // The format's own reader takes twice the length of a chunk for what is packed.
+        let is_possible = is_possible && packed <= 2 * MAX_CHUNK_BYTES;
         if header[0] != 0 || !is_possible || !(1..=MAX_CHUNK_BYTES).contains(&unpacked) {
             return (chunks, Err(ChunkError::Header));
         }
@@ -225,8 +227,11 @@ pub(crate) fn shard(input: &[u8]) {
     let mut rest = &shards[0][..];
     let header = MDBShardFileHeader::deserialize(&mut rest).expect("a header");
     assert_eq!(header.footer_size, 0);
-    let mut wanted: HashMap<MerkleHash, &Manifest> =
-        files.iter().map(|file| (file.hash, file)).collect();
+    // Of files with one hash the first is written, though others may have it by other terms.
+    let mut wanted: HashMap<MerkleHash, &Manifest> = HashMap::new();
+    for file in &files {
+        wanted.entry(file.hash).or_insert(file);
+    }
     while let Some(found) = MDBFileInfo::deserialize(&mut rest).expect("a file") {
         let file = wanted
             .remove(&found.metadata.file_hash)
