@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// A token, key, or password.
 ///
-/// `Debug` prints `Secret(…)`, there is no `Display`, and the memory is overwritten on drop. Whoever needs the text says
-/// so with [`Secret::expose`].
+/// `Debug` prints `Secret(…)`, there is no `Display`, and the memory is overwritten on drop. Comparing two takes the same time
+/// wherever they differ, but for their lengths. Whoever needs the text says so with [`Secret::expose`].
 #[derive(Clone)]
 pub struct Secret {
     text: Zeroizing<String>,
@@ -17,14 +18,6 @@ pub struct Secret {
     /// nothing about the secret, so it makes no difference to whether two are the same.
     holder: Option<Arc<str>>,
 }
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Secret {}
 
 impl Secret {
     /// Takes ownership of a secret text.
@@ -59,6 +52,17 @@ impl Secret {
         self.text.is_empty()
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose()
+            .as_bytes()
+            .ct_eq(other.expose().as_bytes())
+            .into()
+    }
+}
+
+impl Eq for Secret {}
 
 /// Which secret it is, without the secret: half of its SHA-256. The key of whatever is kept by token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,6 +123,9 @@ mod tests {
 
     #[test]
     fn secrets_are_told_apart_by_their_ids() {
+        assert_eq!(Secret::new("a"), Secret::new("a"));
+        assert_ne!(Secret::new("a"), Secret::new("b"));
+        assert_ne!(Secret::new("a"), Secret::new("ab"));
         assert_eq!(Secret::new("a").id(), Secret::new("a").id());
         assert_ne!(Secret::new("a").id(), Secret::new("b").id());
     }

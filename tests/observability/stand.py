@@ -94,9 +94,12 @@ class Gateway:
 
     def inject(self, route, times=1, **effect):
         """Has the next calls of a route of the development Hub fail."""
-        body = json.dumps({"inject": [{"route": route, "times": times, "effect": effect}]}).encode()
+        self.order(inject=[{"route": route, "times": times, "effect": effect}])
+
+    def order(self, **command):
+        """Tells the development Hub what to do wrong from now on."""
         headers = {"authorization": f"Bearer {self.hub_token}", "content-type": "application/json"}
-        with urlopen(Request(f"{self.hub}/devhub/faults", body, headers), timeout=10):
+        with urlopen(Request(f"{self.hub}/devhub/faults", json.dumps(command).encode(), headers), timeout=10):
             pass
 
     def lines(self):

@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use crate::cache::ExpiringMap;
 use crate::layers::auth::credentials::{CredentialStore, User};
@@ -34,11 +35,10 @@ const NOBODYS_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$aHVnYnVja2V0LW5vYm9ke
                             AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Judges passwords.
-#[derive(Debug)]
 pub(super) struct PasswordJudge {
     /// Keyed hashes of what was right: of name, stored password, and password.
     remembered: ExpiringMap<[u8; 32], ()>,
-    key: [u8; 32],
+    key: Zeroizing<[u8; 32]>,
     hashing: Semaphore,
     throttle: Throttle,
 }
@@ -47,7 +47,7 @@ impl PasswordJudge {
     pub(super) fn new() -> Self {
         Self {
             remembered: ExpiringMap::new(MAX_REMEMBERED, REMEMBERED_FOR),
-            key: rand::random(),
+            key: Zeroizing::new(rand::random()),
             hashing: Semaphore::new(MAX_HASHES_AT_ONCE),
             throttle: Throttle::new(),
         }
@@ -126,7 +126,7 @@ impl PasswordJudge {
 
     /// Nobody can find out a password from this without the key, which lives as long as the process.
     fn digest(&self, name: &str, user: &User, password: &Secret) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes any key");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key).expect("HMAC takes any key");
         let stored = match &user.password {
             StoredPassword::Plain(secret) | StoredPassword::Argon2(secret) => secret.expose(),
         };

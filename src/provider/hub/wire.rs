@@ -169,8 +169,8 @@ pub struct WireFailure {
     pub error: String,
 }
 
-/// Answer of `xet-read-token` and `xet-write-token`.
-#[derive(Debug, Clone, Deserialize)]
+/// Answer of `xet-read-token` and `xet-write-token`. It holds a secret, and so there is no `Debug`.
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WireXetToken {
     /// Base address of the CAS.
