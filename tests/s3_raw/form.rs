@@ -8,12 +8,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::stand::{ACCESS_KEY, Stand};
-use crate::wire::{Answer, Request, signature_of, stamp};
+use crate::wire::{Answer, Request, Signed, signature_of, stamp};
 
 const BOUNDARY: &str = "----WebKitFormBoundary7MA4YWxkTrZu0gW";
 
 /// A form under construction.
-struct Form {
+pub(crate) struct Form {
     access_key: &'static str,
     expires_in: i64,
     conditions: String,
@@ -23,7 +23,7 @@ struct Form {
 
 impl Form {
     /// A form for keys below `user/`.
-    fn new(content: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(content: impl Into<Vec<u8>>) -> Self {
         Self {
             access_key: ACCESS_KEY,
             expires_in: 60,
@@ -40,13 +40,35 @@ impl Form {
         self
     }
 
-    fn condition(mut self, condition: &str) -> Self {
+    pub(crate) fn condition(mut self, condition: &str) -> Self {
         self.conditions += &format!(", {condition}");
         self
     }
 
+    /// Lets the policy have ended an hour ago.
+    pub(crate) fn ended(mut self) -> Self {
+        self.expires_in = -3600;
+        self
+    }
+
+    /// Adds a field of which the policy knows nothing.
+    pub(crate) fn unnamed(mut self, name: &'static str, value: &str) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Gives a field another value, past the signature.
+    pub(crate) fn replaced(mut self, name: &str, value: &str) -> Self {
+        for (known, present) in &mut self.fields {
+            if *known == name {
+                *present = value.into();
+            }
+        }
+        self
+    }
+
     /// Signs the policy, and returns the fields that browsers would have in the page.
-    fn signed(mut self) -> Self {
+    pub(crate) fn signed(mut self) -> Self {
         let now = stamp(SystemTime::now());
         let (_, scope) = signature_of("", &now);
         let credential = format!("{}/{scope}", self.access_key);
@@ -67,7 +89,7 @@ impl Form {
         self
     }
 
-    fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         for (name, value) in &self.fields {
             let part = format!(
@@ -91,13 +113,18 @@ impl Form {
 }
 
 async fn post(stand: &Stand, body: Vec<u8>) -> Answer {
+    request_of(stand, body).send(stand).await
+}
+
+/// Returns the request that carries a form.
+pub(crate) fn request_of(stand: &Stand, body: Vec<u8>) -> Signed {
     let request = Request::new("POST", "/bucket")
         .header(
             "content-type",
             &format!("multipart/form-data; boundary={BOUNDARY}"),
         )
         .body(body);
-    request.unsigned(stand).send(stand).await
+    request.unsigned(stand)
 }
 
 async fn stored(stand: &Stand) -> Answer {

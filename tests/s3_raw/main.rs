@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod address;
+mod bad_inputs;
 mod form;
 mod hidden;
 mod hostile;
@@ -12,5 +13,7 @@ mod refusal;
 mod signature;
 mod sources;
 mod stand;
+#[path = "../refusals/table.rs"]
+mod table;
 mod tagging;
 mod wire;

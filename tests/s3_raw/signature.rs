@@ -16,7 +16,7 @@ fn get(target: &str) -> Request {
 }
 
 /// Adds a line to the head, past the signature.
-fn with_line(mut request: Signed, line: &str) -> Signed {
+pub(crate) fn with_line(mut request: Signed, line: &str) -> Signed {
     request.head = request
         .head
         .replacen("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"), 1);
@@ -24,7 +24,7 @@ fn with_line(mut request: Signed, line: &str) -> Signed {
 }
 
 /// Removes a header from the head.
-fn without(mut request: Signed, name: &str) -> Signed {
+pub(crate) fn without(mut request: Signed, name: &str) -> Signed {
     let lines = request.head.split("\r\n");
     let kept: Vec<_> = lines
         .filter(|line| !line.starts_with(&format!("{name}: ")))
