@@ -13,13 +13,8 @@ fn the_readme_lists_every_setting_with_its_default_and_meaning() {
             "" => "none".to_owned(),
             default => format!("`{default}`"),
         };
-        let note = if setting.is_in_effect {
-            ""
-        } else {
-            " (no effect yet)"
-        };
         format!(
-            "| `{}` | {default} | {}{note} |",
+            "| `{}` | {default} | {} |",
             setting.variable, setting.meaning
         )
     });

@@ -11,7 +11,7 @@ use crate::config::{Config, Cors, PlaintextFtp, S3Settings};
 use crate::ftp::{FtpConfig, FtpLimits, Plaintext, ProxySources};
 use crate::layers::auth::{CredentialStore, PasswordUser, S3Key};
 use crate::layers::{Deadlines, FileInfoLimits, Holder, Quotas, RetryLimits, Tenancy};
-use crate::provider::cas::CasConfig;
+use crate::provider::cas::{CasConfig, DiskConfig};
 use crate::provider::http::HttpConfig;
 use crate::provider::hub::HubConfig;
 use crate::provider::multipart::SweepConfig;
@@ -88,6 +88,11 @@ pub(super) fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig 
     ProviderConfig {
         cas: CasConfig {
             xorb_cache_max_bytes: config.caches.xorb_max_bytes,
+            disk_cache: config.caches.disk_dir.clone().map(|dir| DiskConfig {
+                dir,
+                max_bytes: config.caches.disk_max_bytes,
+                keeps_all: false,
+            }),
             recon_cache_max_entries: config.caches.recon_max_entries,
             recon_cache_ttl: config.caches.recon_ttl,
             ingest_max_bytes: config.budgets.ingest_max_bytes,

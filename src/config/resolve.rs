@@ -9,7 +9,6 @@ use crate::config::error::ConfigError;
 use crate::config::ftp;
 use crate::config::parse;
 use crate::config::quota;
-use crate::config::setting::SETTINGS;
 use crate::config::settings::{
     Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings, TlsFiles,
 };
@@ -229,14 +228,6 @@ fn log(values: &Values) -> Result<LogSettings, ConfigError> {
 
 fn warnings(values: &Values, hub: &HubChoice) -> Vec<String> {
     let mut warnings = values.warnings.clone();
-    for setting in SETTINGS {
-        if !setting.is_in_effect && values.is_given(setting.variable) {
-            let origin = &values.get(setting.variable).origin;
-            warnings.push(format!(
-                "{origin} is accepted, but has no effect in this version"
-            ));
-        }
-    }
     if hub.is_development() && values.is_given("HF_ENDPOINT") {
         let origin = &values.get("HF_ENDPOINT").origin;
         warnings.push(format!(
@@ -440,15 +431,10 @@ pub(in crate::config) mod tests {
     }
 
     #[test]
-    fn settings_without_effect_yet_are_told() {
-        let config = resolve(&[
-            ("HUGBUCKET_DISK_CACHE_DIR", "/cache"),
-            ("HF_ENDPOINT", "https://hub.test"),
-        ])
-        .unwrap();
-        assert_eq!(config.warnings.len(), 2);
-        assert!(config.warnings[0].starts_with("HUGBUCKET_DISK_CACHE_DIR is accepted, but"));
-        assert!(config.warnings[1].starts_with("HF_ENDPOINT has no effect"));
+    fn settings_without_effect_are_told() {
+        let config = resolve(&[("HF_ENDPOINT", "https://hub.test")]).unwrap();
+        assert_eq!(config.warnings.len(), 1);
+        assert!(config.warnings[0].starts_with("HF_ENDPOINT has no effect"));
     }
 
     #[test]

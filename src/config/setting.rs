@@ -13,9 +13,6 @@ pub struct Setting {
     pub meaning: &'static str,
     /// How the value is written.
     pub kind: Kind,
-    /// Whether this version acts on it. A setting may be declared ahead of its feature, so that deployments need not
-    /// change when the feature comes; the start says so where such a setting is used.
-    pub is_in_effect: bool,
 }
 
 /// How the value of a setting is written.
@@ -39,7 +36,6 @@ impl Setting {
             development_default: None,
             meaning,
             kind: Kind::Text,
-            is_in_effect: true,
         }
     }
 
@@ -50,11 +46,6 @@ impl Setting {
 
     const fn in_development(mut self, default: &'static str) -> Self {
         self.development_default = Some(default);
-        self
-    }
-
-    const fn without_effect_yet(mut self) -> Self {
-        self.is_in_effect = false;
         self
     }
 
@@ -309,15 +300,13 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "HUGBUCKET_DISK_CACHE_DIR",
         "",
-        "directory for cached object data on disk; off by default",
-    )
-    .without_effect_yet(),
+        "directory for cached object data on disk, which several processes may share; off by default",
+    ),
     Setting::new(
         "HUGBUCKET_DISK_CACHE_MAX_BYTES",
         "10 GiB",
         "disk space for cached object data; 0 turns this cache off",
-    )
-    .without_effect_yet(),
+    ),
     Setting::new(
         "HUGBUCKET_INGEST_MAX_BYTES",
         "256 MiB",

@@ -13,6 +13,7 @@ mod cors;
 mod crash;
 mod crowd;
 mod differential;
+mod disk_cache;
 mod faults;
 mod frugal;
 mod ftp_bad_inputs;

@@ -19,6 +19,23 @@ def test_one_replica_caches_file_infos_and_several_look_each_time(rendered):
     assert ttl({"replicaCount": 2, "caches": {"fileInfoTtl": "5 s"}}) == "5 s"
 
 
+def test_the_disk_cache_lies_in_the_pod_or_on_the_node(rendered):
+    def volume(*parts):
+        found = rendered(*parts)
+        container, pod = gateway(found)
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        volumes = {one["name"]: one for one in pod["volumes"]}
+        assert mounts.get("disk-cache") == environment(found).get("HUGBUCKET_DISK_CACHE_DIR")
+        return volumes.get("disk-cache"), environment(found).get("HUGBUCKET_DISK_CACHE_MAX_BYTES")
+
+    assert volume() == (None, None)
+    on = {"diskCache": {"enabled": True}}
+    # The volume's own limit ends the pod, so the gateway's must be reached first.
+    assert volume(on) == ({"name": "disk-cache", "emptyDir": {"sizeLimit": "11328Mi"}}, "10 GiB")
+    shared, size = volume(on, {"diskCache": {"hostPath": "/mnt/cache", "maxBytes": "1 TiB"}})
+    assert shared["hostPath"] == {"path": "/mnt/cache", "type": "DirectoryOrCreate"} and size == "1 TiB"
+
+
 def test_an_existing_secret_is_mounted_and_none_is_made(rendered):
     found = rendered({"credentials": {"existingSecret": "mine", "hfToken": "", "accessKeyId": "", "secretAccessKey": ""}})
     assert not any(one["kind"] == "Secret" for one in found)
@@ -212,6 +229,7 @@ MALFORMED = {
     "a visibility that does not exist": ({"s3": {"defaultVisibility": "secret"}}, "/s3/defaultVisibility"),
     "a digest that is a tag": ({"image": {"digest": "latest"}}, "/image/digest"),
     "an extra credential without its Secret": ({"s3": {"extraCredentials": [{"accessKeyId": "a"}]}}, "/s3/extraCredentials/0"),
+    "a cache in no directory": ({"diskCache": {"hostPath": "cache"}}, "/diskCache/hostPath"),
     "a host name for passive clients": ({"ftp": {"passiveHost": "ftp.example.org"}}, "/ftp/passiveHost"),
 }
 

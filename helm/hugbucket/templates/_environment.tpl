@@ -116,6 +116,12 @@
   value: {{ int $v.caches.fileInfoMaxEntries | quote }}
 - name: HUGBUCKET_FILE_INFO_CACHE_TTL
   value: {{ include "hugbucket.fileInfoTtl" . | quote }}
+{{- if $v.diskCache.enabled }}
+- name: HUGBUCKET_DISK_CACHE_DIR
+  value: /var/cache/hugbucket
+- name: HUGBUCKET_DISK_CACHE_MAX_BYTES
+  value: {{ $v.diskCache.maxBytes | quote }}
+{{- end }}
 - name: HUGBUCKET_INGEST_MAX_BYTES
   value: {{ $v.budgets.ingestMaxBytes | quote }}
 - name: HUGBUCKET_LOOKAHEAD_MAX_BYTES

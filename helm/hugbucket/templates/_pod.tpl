@@ -61,6 +61,20 @@
     secretName: {{ $v.ftp.tls.existingSecret }}
     defaultMode: 0440
 {{- end }}
+{{- if $v.diskCache.enabled }}
+- name: disk-cache
+  {{- if $v.diskCache.hostPath }}
+  hostPath:
+    path: {{ $v.diskCache.hostPath }}
+    type: DirectoryOrCreate
+  {{- else }}
+  emptyDir:
+    {{- /* The bound is kept by the gateway; this one, a tenth above it, would end the pod. */}}
+    {{- with include "hugbucket.mebibytes" $v.diskCache.maxBytes }}
+    sizeLimit: {{ add (div (mul (int64 .) 11) 10) 64 }}Mi
+    {{- end }}
+  {{- end }}
+{{- end }}
 {{- with $v.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -93,6 +107,10 @@
 - name: ftp-tls
   mountPath: /etc/hugbucket/ftp-tls
   readOnly: true
+{{- end }}
+{{- if $v.diskCache.enabled }}
+- name: disk-cache
+  mountPath: /var/cache/hugbucket
 {{- end }}
 {{- with $v.extraVolumeMounts }}
 {{ toYaml . }}

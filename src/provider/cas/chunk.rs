@@ -221,6 +221,16 @@ impl Chunk {
         }
     }
 
+    /// Returns bytes as a chunk if they have this hash, which is remembered. They may lie in larger memory.
+    pub(super) fn verified(bytes: Bytes, hash: MerkleHash) -> Option<Self> {
+        (compute_data_hash(&bytes) == hash).then(|| Self {
+            len_bytes: bytes.len(),
+            pieces: Pieces::One(bytes),
+            pins_frames: true,
+            hash: Arc::new(hash.into()),
+        })
+    }
+
     /// Returns the length in bytes; 1 to 131,072.
     pub(super) fn len_bytes(&self) -> usize {
         self.len_bytes

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest_middleware::ClientWithMiddleware;
 
 use crate::provider::cas::dedup::DedupIndex;
+use crate::provider::cas::disk::{DiskConfig, DiskTier};
 use crate::provider::cas::download::DownloadState;
 use crate::provider::cas::ingest::IngestBudget;
 use crate::provider::cas::planner::Planner;
@@ -22,6 +23,8 @@ use crate::telemetry::{Metrics, Upstream};
 pub struct CasConfig {
     /// Bytes of decoded chunks that the xorb cache holds; 0 turns it off.
     pub xorb_cache_max_bytes: u64,
+    /// Where decoded chunks are kept on disk, if they are.
+    pub disk_cache: Option<DiskConfig>,
     /// Entries of the reconstruction cache; 0 turns it off.
     pub recon_cache_max_entries: usize,
     /// Life of a reconstruction plan; 0 turns the cache off.
@@ -44,6 +47,7 @@ impl Default for CasConfig {
     fn default() -> Self {
         Self {
             xorb_cache_max_bytes: 512 << 20,
+            disk_cache: None,
             recon_cache_max_entries: 1024,
             recon_cache_ttl: Duration::from_secs(300),
             ingest_max_bytes: 256 << 20,
@@ -70,6 +74,7 @@ pub(super) struct Shared {
     pub(super) company: Company,
     pub(super) planner: Planner,
     pub(super) xorb_cache: XorbCache,
+    pub(super) disk: DiskTier,
     pub(super) download: DownloadState,
 }
 
@@ -96,6 +101,7 @@ impl CasClient {
         Ok(Self(Arc::new(Shared {
             planner: Planner::new(&config, http.api.clone(), metrics.clone()),
             xorb_cache: XorbCache::new(config.xorb_cache_max_bytes, &metrics),
+            disk: DiskTier::new(config.disk_cache.clone(), &metrics),
             download: DownloadState::new(config.lookahead_max_bytes),
             ingest: IngestBudget::new(config.ingest_max_bytes, metrics.clone()),
             dedup: Arc::default(),
@@ -106,6 +112,12 @@ impl CasClient {
             metrics,
             http,
         })))
+    }
+
+    /// Waits until everything that reads have brought so far is on disk, as far as it goes there, and what was there before
+    /// is known.
+    pub async fn flush_disk_cache(&self) {
+        self.0.disk.flush().await;
     }
 }
 

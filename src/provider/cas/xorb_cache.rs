@@ -1,4 +1,5 @@
 //! The xorb cache: decoded chunks, bounded by their bytes, named by xorb and index. Content-addressed, so never stale.
+//! This is its tier in memory; that on disk is in [`disk`](super::disk).
 
 use std::ops::Range;
 use std::time::Duration;

@@ -30,6 +30,8 @@ impl Upstream {
 pub enum CacheName {
     /// Decoded chunks.
     Xorb,
+    /// Decoded chunks on disk.
+    Disk,
     /// File info.
     FileInfo,
     /// Reconstruction plans.
@@ -42,8 +44,9 @@ pub enum CacheName {
 
 impl CacheName {
     /// All caches.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Xorb,
+        Self::Disk,
         Self::FileInfo,
         Self::Reconstruction,
         Self::Token,
@@ -54,6 +57,7 @@ impl CacheName {
     pub fn name(self) -> &'static str {
         match self {
             Self::Xorb => "xorb",
+            Self::Disk => "disk",
             Self::FileInfo => "file_info",
             Self::Reconstruction => "reconstruction",
             Self::Token => "token",
@@ -86,6 +90,31 @@ impl CacheResult {
             Self::Miss => "miss",
             Self::Coalesced => "coalesced",
             Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// What does not work with the disk cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFailure {
+    /// A file or directory cannot be read, or not in time.
+    Read,
+    /// A file cannot be written or removed.
+    Write,
+    /// A file is not what it should be.
+    Damaged,
+}
+
+impl DiskFailure {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Damaged];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Damaged => "damaged",
         }
     }
 }

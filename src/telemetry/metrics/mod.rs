@@ -10,6 +10,7 @@
 //! | `listing` | `ftp_names_left_out_total` |
 //! | `cache` | `cache_*` |
 //! | `connections` | `s3_connections_*`, `throttled_seconds_total` |
+//! | `disk` | `disk_cache_*` |
 //! | `ftp` | `ftp_*` |
 //! | `multipart` | `multipart_*` |
 //! | `undo` | `undo_copies_total` |
@@ -17,6 +18,7 @@
 
 mod cache;
 mod connections;
+mod disk;
 mod ftp;
 mod labels;
 mod listing;
@@ -34,14 +36,14 @@ use prometheus::{Error, Registry, TextEncoder};
 
 pub use ftp::SessionStart;
 pub use labels::{
-    AuthFailure, CacheName, CacheResult, ConnectionRefused, Direction, PartSource, RefusedBy,
-    Status, UndoEvent, UploadEvent, Upstream,
+    AuthFailure, CacheName, CacheResult, ConnectionRefused, Direction, DiskFailure, PartSource, RefusedBy, Status, UndoEvent, UploadEvent, Upstream,
 };
 pub use requests::{ProviderSeries, RequestSeries};
 pub use upstream::InFlight;
 
 use cache::CacheSeries;
 use connections::ConnectionSeries;
+use disk::DiskSeries;
 use ftp::FtpSeries;
 use listing::ListingSeries;
 use multipart::MultipartSeries;
@@ -73,6 +75,7 @@ struct Series {
     upstream: UpstreamSeries,
     cache: CacheSeries,
     connections: ConnectionSeries,
+    disk: DiskSeries,
     listing: ListingSeries,
     ftp: FtpSeries,
     multipart: MultipartSeries,
@@ -112,6 +115,7 @@ impl Metrics {
             upstream: UpstreamSeries::register(&register)?,
             cache: CacheSeries::register(&register)?,
             connections: ConnectionSeries::register(&register)?,
+            disk: DiskSeries::register(&register)?,
             listing: ListingSeries::register(&register)?,
             ftp: FtpSeries::register(&register)?,
             multipart: MultipartSeries::register(&register)?,
@@ -173,6 +177,9 @@ mod tests {
             "hugbucket_requests_in_flight{protocol=\"s3\"} 0",
             "hugbucket_auth_failures_total{protocol=\"ftp\",reason=\"bad_password\"} 0",
             "hugbucket_cache_requests_total{cache=\"file_info\",result=\"hit\"} 0",
+            "hugbucket_cache_size_bytes{cache=\"disk\"} 0",
+            "hugbucket_disk_cache_failures_total{reason=\"damaged\"} 0",
+            "hugbucket_disk_cache_skipped_bytes_total 0",
             "hugbucket_requests_rejected_total{layer=\"admission\",protocol=\"ftp\"} 0",
             "hugbucket_commits_total{result=\"failed\"} 0",
             "hugbucket_multipart_uploads_total{result=\"expired\"} 0",

@@ -3,6 +3,7 @@
 //! ```text
 //! open ─► Reader ─► Window ─► Planner            which chunks, and where they lie
 //!           │         ├─────► XorbCache          chunks that are here already
+//!           │         ├─────► DiskTier           chunks that are on this node's disk
 //!           │         ├─────► RangeReader        one ranged GET ─► ChunkDecoder
 //!           │         ├─────► SharedFetches      ranged GETs that others follow too
 //!           │         └─────► Delivery           which bytes of the chunks are wanted
@@ -15,6 +16,8 @@
 mod buffer;
 mod delivery;
 mod depth;
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod fake_cas;
 mod fault;

@@ -176,6 +176,7 @@ impl Reader {
             for plan in &self.plans {
                 for segment in &plan.segments {
                     shared.xorb_cache.forget(segment.xorb, &segment.chunks);
+                    shared.disk.forget(segment.xorb, &segment.chunks);
                 }
             }
         })

@@ -105,12 +105,14 @@ impl Fetch {
 
     async fn fetch(&self, url: &Url, segment: &Segment) -> Result<(), Fault> {
         let mut reader = RangeReader::open(&self.shared, url, segment).await?;
+        let mut spill = self.shared.disk.spill();
         for index in segment.chunks.clone() {
             if self.is_abandoned() {
                 return Ok(());
             }
             let chunk = reader.next_chunk().await?.unpack().map_err(broken)?;
-            self.shared.xorb_cache.keep(segment.xorb, index, &chunk);
+            let kept = self.shared.xorb_cache.keep(segment.xorb, index, &chunk);
+            spill.add(segment.xorb, index, &kept).await;
             self.publisher.send_replace(Progress::Reached(index + 1));
         }
         Ok(())

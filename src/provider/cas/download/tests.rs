@@ -22,7 +22,7 @@ use crate::telemetry::Metrics;
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-fn client(adjust: impl FnOnce(&mut CasConfig)) -> CasClient {
+pub(super) fn client(adjust: impl FnOnce(&mut CasConfig)) -> CasClient {
     let mut config = CasConfig {
         http: HttpConfig {
             uses_env_proxy: false,
@@ -37,7 +37,7 @@ fn client(adjust: impl FnOnce(&mut CasConfig)) -> CasClient {
 }
 
 /// Chunks of 40 to 100 KiB that differ from each other and compress a little.
-fn chunks(count: usize, seed: u64) -> Vec<Vec<u8>> {
+pub(super) fn chunks(count: usize, seed: u64) -> Vec<Vec<u8>> {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut noise = vec![0; 100 * KIB];
     random.fill_bytes(&mut noise[..30 * KIB]);
@@ -49,7 +49,7 @@ fn chunks(count: usize, seed: u64) -> Vec<Vec<u8>> {
     (0..count).map(chunk).collect()
 }
 
-async fn read(
+pub(super) async fn read(
     cas: &CasClient,
     fake: &FakeCas,
     file: FileRef,

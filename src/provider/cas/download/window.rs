@@ -7,6 +7,7 @@ use crate::cache::Flight;
 use crate::provider::cas::access::AccessSource;
 use crate::provider::cas::chunk::Chunk;
 use crate::provider::cas::client::Shared;
+use crate::provider::cas::disk::{DiskRun, Spill};
 use crate::provider::cas::download::buffer::Sink;
 use crate::provider::cas::download::delivery::{Delivery, Marks};
 use crate::provider::cas::download::fault::{Fault, Patience};
@@ -61,6 +62,14 @@ pub(super) struct Window {
     /// Whether it fetches alone from now on, because following others was not enough.
     is_alone: bool,
     courtesy: Courtesy,
+    /// Where what is fetched goes, beside the reader.
+    spill: Spill,
+}
+
+/// Chunks that need no upstream call.
+enum Here {
+    Memory(Vec<Chunk>),
+    Disk(DiskRun),
 }
 
 /// A segment that is being streamed.
@@ -73,6 +82,7 @@ impl Window {
     pub(super) fn new(request: Arc<Request>, span: ResolvedRange, sink: Sink) -> Self {
         Self {
             delivery: Delivery::new(span, sink, request.is_hashed),
+            spill: request.shared.disk.spill(),
             request,
             last_shared: None,
             plans: Vec::new(),
@@ -121,7 +131,7 @@ impl Window {
             file: request.file,
             span: self.delivery.rest(),
         };
-        if request.cache.looks_up() && self.deliver_from_memory(&key).await? {
+        if self.keeps_anything() && self.deliver_from_here(&key).await? {
             return Ok(());
         }
         let planner = &request.shared.planner;
@@ -134,30 +144,85 @@ impl Window {
         followed
     }
 
-    /// Delivers everything without any upstream call, if the plan and all its chunks are in memory.
-    async fn deliver_from_memory(&mut self, key: &SpanKey) -> Result<bool, Fault> {
+    /// Reports whether chunks may be found without an upstream call, and are kept once they were fetched.
+    fn keeps_anything(&self) -> bool {
+        self.request.cache.looks_up() || self.request.shared.disk.is_on()
+    }
+
+    /// Delivers everything without any upstream call, if the plan is in memory, and all its chunks there or on disk.
+    async fn deliver_from_here(&mut self, key: &SpanKey) -> Result<bool, Fault> {
         let shared = self.request.shared.clone();
         let Some(plan) = shared.planner.remembered(key) else {
             return Ok(false);
         };
-        let runs = plan.terms.iter().map(|term| {
-            let xorb = plan.segments[term.segment].xorb;
-            shared.xorb_cache.run(xorb, &term.chunks)
-        });
+        let terms = plan.terms.iter();
+        let runs = terms.map(|term| self.look_up(&plan.segments[term.segment], term));
         let Some(runs) = runs.collect::<Option<Vec<_>>>() else {
             return Ok(false);
         };
         shared.planner.count_hit();
         self.begin(&plan)?;
-        for run in runs {
-            self.count_chunks(CacheResult::Hit);
-            self.delivery.deliver_run(&run).await?;
+        for (run, term) in runs.into_iter().zip(&plan.terms) {
+            self.deliver_here(run, &plan.segments[term.segment], term)
+                .await?;
         }
         Ok(true)
     }
 
+    /// Returns the chunks of a term if all are in memory, or all on disk.
+    fn look_up(&self, segment: &Segment, term: &Term) -> Option<Here> {
+        let Request { shared, cache, .. } = &*self.request;
+        let in_memory = || shared.xorb_cache.run(segment.xorb, &term.chunks);
+        let on_disk = || shared.disk.find(segment.xorb, &term.chunks);
+        let memory = cache.looks_up().then(in_memory).flatten();
+        memory
+            .map(Here::Memory)
+            .or_else(|| on_disk().map(Here::Disk))
+    }
+
+    async fn deliver_here(
+        &mut self,
+        run: Here,
+        segment: &Segment,
+        term: &Term,
+    ) -> Result<(), Fault> {
+        match run {
+            Here::Memory(run) => {
+                self.count_chunks(CacheResult::Hit);
+                self.delivery.deliver_run(&run).await
+            }
+            Here::Disk(run) => self.deliver_from_disk(run, segment, term).await,
+        }
+    }
+
+    async fn deliver_from_disk(
+        &mut self,
+        mut run: DiskRun,
+        segment: &Segment,
+        term: &Term,
+    ) -> Result<(), Fault> {
+        let shared = self.request.shared.clone();
+        if self.request.cache.looks_up() {
+            self.count_chunks(CacheResult::Miss);
+        }
+        shared.disk.count(CacheResult::Hit);
+        let mut indices = term.chunks.clone();
+        loop {
+            let chunks = run.next().await.map_err(|_missing| Fault::Missed)?;
+            if chunks.is_empty() {
+                return Ok(());
+            }
+            for (mut chunk, index) in chunks.into_iter().zip(&mut indices) {
+                if self.request.cache.fills() {
+                    chunk = shared.xorb_cache.keep(segment.xorb, index, &chunk);
+                }
+                self.delivery.deliver(&chunk).await?;
+            }
+        }
+    }
+
     fn begin(&mut self, plan: &Arc<Plan>) -> Result<(), Fault> {
-        if self.request.is_hashed && self.request.cache.looks_up() {
+        if self.request.is_hashed && self.keeps_anything() {
             self.plans.push(plan.clone());
         }
         self.delivery.begin(plan.skip_bytes)
@@ -172,11 +237,12 @@ impl Window {
         for term in &route.plan.terms {
             let term_end = self.delivery.chunk_at() + term.len_bytes;
             let segment = &route.plan.segments[term.segment];
-            if self.request.cache.looks_up()
-                && let Some(run) = shared.xorb_cache.run(segment.xorb, &term.chunks)
-            {
-                self.count_chunks(CacheResult::Hit);
-                self.delivery.deliver_run(&run).await?;
+            let here = self.look_up(segment, term);
+            if here.is_none() {
+                shared.disk.count(CacheResult::Miss);
+            }
+            if let Some(run) = here {
+                self.deliver_here(run, segment, term).await?;
             } else if is_shared(segment) {
                 let chunks = self.shared_segment(route, term.segment).await?;
                 let first = (term.chunks.start - segment.chunks.start) as usize;
@@ -275,6 +341,7 @@ impl Window {
             if self.request.cache.fills() {
                 chunk = shared.xorb_cache.keep(segment.xorb, index, &chunk);
             }
+            self.spill.add(segment.xorb, index, &chunk).await;
             self.delivery.deliver(&chunk).await?;
             self.give_way().await;
         }
@@ -334,13 +401,16 @@ async fn fetch_whole(
 ) -> Result<Arc<[Chunk]>, Fault> {
     let mut reader = RangeReader::open(&shared, &url, &segment).await?;
     let mut chunks = Vec::with_capacity(segment.chunks.len());
+    let mut spill = shared.disk.spill();
     for index in segment.chunks.clone() {
         let chunk = reader.next_chunk().await?.unpack().map_err(broken)?;
-        chunks.push(if cache.fills() {
+        let chunk = if cache.fills() {
             shared.xorb_cache.keep(segment.xorb, index, &chunk)
         } else {
             chunk.compacted()
-        });
+        };
+        spill.add(segment.xorb, index, &chunk).await;
+        chunks.push(chunk);
     }
     Ok(chunks.into())
 }
