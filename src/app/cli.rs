@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::app::warm::WarmArguments;
 use crate::config::parse;
 use crate::config::setting::{CONFIG_VARIABLE, Kind, SETTINGS, Setting};
 
@@ -38,6 +39,8 @@ pub enum Command {
     HealthCheck(HealthCheckArguments),
     /// Bring back what was overwritten or deleted.
     Undelete(UndeleteArguments),
+    /// Fill the disk cache.
+    Warm(WarmArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +55,8 @@ enum Subcommands {
     /// Bring back what was overwritten or deleted, in buckets that keep it (`undo` in the configuration file).
     #[command(name = "undelete")]
     Undelete(UndeleteArguments),
+    /// Read objects into the disk cache of the configuration, before somebody asks for them; exit code 1 if one is missing.
+    Warm(WarmArguments),
 }
 
 /// Arguments of `hugbucket devhub`.
@@ -192,6 +197,7 @@ fn from_matches(matches: &ArgMatches) -> Result<Invocation, clap::Error> {
             Subcommands::DevHub(arguments) => Command::DevHub(arguments),
             Subcommands::HealthCheck(arguments) => Command::HealthCheck(arguments),
             Subcommands::Undelete(arguments) => Command::Undelete(arguments),
+            Subcommands::Warm(arguments) => Command::Warm(arguments),
         },
         None if matches.get_flag("check-config") => Command::CheckConfig,
         None if matches.get_flag("print-config") => Command::PrintConfig,
@@ -238,6 +244,22 @@ mod tests {
                     assert!(invoke(&[&flag]).is_err(), "{flag}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_warmed_is_named_as_s3_tools_do() {
+        let Command::Warm(warm) = invoke(&["warm", "s3://a/b/c", "s3://d"]).unwrap().command else {
+            panic!("another command");
+        };
+        assert_eq!((warm.targets.len(), warm.concurrency), (2, 8));
+        assert_eq!(warm.targets[0].prefix, "b/c");
+        for arguments in [
+            &["warm"][..],
+            &["warm", "bucket"],
+            &["warm", "--concurrency=0", "s3://a"],
+        ] {
+            assert_eq!(invoke(arguments).unwrap_err().exit_code(), 2);
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) async fn namespace(
 }
 
 /// Prefers what is configured. A namespace that is not the token's may still be readable, so it is only worth a warning.
-fn choose(configured: Option<&Namespace>, owner: WhoAmI) -> Namespace {
+pub(super) fn choose(configured: Option<&Namespace>, owner: WhoAmI) -> Namespace {
     let Some(namespace) = configured else {
         return owner.name;
     };

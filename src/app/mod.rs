@@ -12,11 +12,13 @@
 //! | `announce` | tells people and programs that the gateway is there |
 //! | `devhub` | runs the development Hub, alone or inside the gateway |
 //! | `undelete` | brings back what was overwritten or deleted |
+//! | [`warm`] | fills the disk cache |
 //! | `healthcheck` | asks a running gateway how it is |
 
 pub mod cli;
 pub mod reload;
 pub mod serve;
+pub mod warm;
 
 mod announce;
 mod assemble;
@@ -130,6 +132,21 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         Command::Undelete(arguments) => {
             let config = Config::resolve(&values()?)?;
             block_on(async move { undelete::run(&config, &arguments).await })
+        }
+        Command::Warm(arguments) => {
+            let mut sources = sources;
+            let off = |variable| (variable, "off".to_owned());
+            sources
+                .flags
+                .extend(warm::WITHOUT_LISTENERS.into_iter().map(off));
+            let config = Config::resolve(&sources.values()?)?;
+            let metrics = Metrics::new();
+            let telemetry = start_telemetry(&config, &metrics)?;
+            let outcome = block_on(warm::run(config, arguments, metrics));
+            if let Some(traces) = telemetry.traces {
+                traces.flush(FLUSH_LIMIT);
+            }
+            outcome
         }
         Command::HealthCheck(arguments) => block_on(healthcheck::run(&values()?, arguments)),
     }

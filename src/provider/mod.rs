@@ -135,6 +135,11 @@ impl HfProvider {
         &self.0.hub
     }
 
+    /// Waits until what was read is on disk, where there is a disk cache, and what was there before is known.
+    pub async fn flush_disk_cache(&self) {
+        self.0.cas.flush_disk_cache().await;
+    }
+
     /// Waits until every write whose bytes are in has had its verdict, and ends the sweeps. Call it after the last request
     /// was taken.
     pub async fn drained(&self) {

@@ -19,7 +19,7 @@ pub mod tracing;
 pub use admin::Admin;
 pub use logging::{LogFilter, LogFormat, LogSettings, Telemetry};
 pub use metrics::{
-    AuthFailure, CacheName, CacheResult, ConfigPart, ConnectionRefused, Direction, DiskFailure, InFlight, Metrics, PartSource, RefusedBy, SessionStart, Status, UndoEvent, UploadEvent, Upstream,
+    AuthFailure, CacheName, CacheResult, ConfigPart, ConnectionRefused, Direction, DiskCacheTotals, DiskFailure, InFlight, Metrics, PartSource, RefusedBy, SessionStart, Status, UndoEvent, UploadEvent, Upstream,
 };
 pub use readiness::Readiness;
 pub use tally::Tally;

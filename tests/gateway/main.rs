@@ -44,5 +44,6 @@ mod tags;
 mod tls;
 mod undo;
 mod uploads;
+mod warm;
 #[path = "../bench/xet.rs"]
 mod xet;

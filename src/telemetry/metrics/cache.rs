@@ -63,6 +63,12 @@ impl Metrics {
             .inc_by(entries);
     }
 
+    /// Returns how many entries a cache evicted so far.
+    pub(super) fn cache_evictions(&self, cache: CacheName) -> u64 {
+        let evictions = &self.0.cache.evictions;
+        evictions.with_label_values(&[cache.name()]).get()
+    }
+
     /// Shows what a cache holds; `len_bytes` is zero for caches that are bounded by entries.
     pub fn cache_holds(&self, cache: CacheName, len_bytes: u64, entries: u64) {
         self.0

@@ -3,7 +3,7 @@
 use prometheus::{Error, IntCounter, IntCounterVec};
 
 use super::Metrics;
-use super::labels::DiskFailure;
+use super::labels::{CacheName, DiskFailure};
 use super::register::Register;
 
 #[derive(Debug)]
@@ -12,6 +12,19 @@ pub(super) struct DiskSeries {
     written: IntCounter,
     skipped: IntCounter,
     failures: IntCounterVec,
+}
+
+/// What the disk cache did so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskCacheTotals {
+    /// Bytes of object data that came from it.
+    pub read_bytes: u64,
+    /// Bytes of object data that went to it.
+    pub written_bytes: u64,
+    /// Bytes of object data that it did not take.
+    pub skipped_bytes: u64,
+    /// Files that it gave up to make room.
+    pub evictions: u64,
 }
 
 impl DiskSeries {
@@ -43,6 +56,17 @@ impl DiskSeries {
 }
 
 impl Metrics {
+    /// Returns what the disk cache did so far.
+    pub fn disk_cache_totals(&self) -> DiskCacheTotals {
+        let disk = &self.0.disk;
+        DiskCacheTotals {
+            read_bytes: disk.read.get(),
+            written_bytes: disk.written.get(),
+            skipped_bytes: disk.skipped.get(),
+            evictions: self.cache_evictions(CacheName::Disk),
+        }
+    }
+
     /// Counts bytes that were read from the disk cache.
     pub fn disk_cache_read(&self, len_bytes: u64) {
         self.0.disk.read.inc_by(len_bytes);

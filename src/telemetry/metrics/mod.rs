@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{Error, Registry, TextEncoder};
 
+pub use disk::DiskCacheTotals;
 pub use ftp::SessionStart;
 pub use labels::{
     AuthFailure, CacheName, CacheResult, ConnectionRefused, Direction, DiskFailure, PartSource, RefusedBy, Status, UndoEvent, UploadEvent, Upstream,

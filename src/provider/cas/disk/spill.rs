@@ -36,10 +36,14 @@ impl Spill {
         if !self.run.as_ref().is_some_and(goes_on) {
             self.submit();
         }
-        if disk.core.index.holds(&xorb, index) || !disk.core.health.writes.is_open() {
+        if disk.core.index.holds(&xorb, index) {
             return;
         }
         let len_bytes = u32::try_from(chunk.len_bytes()).unwrap_or(u32::MAX);
+        if !disk.core.health.writes.is_open() {
+            disk.core.metrics.disk_cache_skipped(len_bytes.into());
+            return;
+        }
         let budget = match disk.budget.clone().try_acquire_many_owned(len_bytes) {
             Ok(budget) => budget,
             Err(_) => {
