@@ -13,7 +13,7 @@ use crate::layers::{
     NamespaceLayer, ProviderMetricsLayer, PublicReadLayer, Quotas, RateLayer, ReachLayer,
     RequestMetricsLayer, RetryLimits, RetryPolicy, ShareLayer, Tenancy, TraceLayer,
 };
-use crate::storage::{StorageService, StorageStack, Tenant};
+use crate::storage::{Changes, StorageService, StorageStack, Tenant};
 use crate::telemetry::Metrics;
 
 /// What the layers need to know.
@@ -33,6 +33,8 @@ pub struct StackSettings {
     pub tenancy: Tenancy,
     /// How much file info is kept, and for how long.
     pub file_info: FileInfoLimits,
+    /// Where it is told what others write.
+    pub changes: Changes,
     /// How often idempotent operations are tried again.
     pub retry: RetryLimits,
 }
@@ -57,6 +59,7 @@ pub fn storage_stack(
         quotas,
         tenancy,
         file_info,
+        changes,
         retry,
     } = settings;
     // From the first that sees a request to the last. Each line says what breaks if it moved.
@@ -86,7 +89,7 @@ pub fn storage_stack(
         // Below namespace, which knows the bucket; above the cache, whose hits are not for strangers.
         .layer(PublicReadLayer::new(&metrics))
         // Above retry, so that a hit costs nothing, and those who share a lookup share its retries.
-        .layer(FileInfoCacheLayer::new(file_info, &metrics))
+        .layer(FileInfoCacheLayer::new(file_info, &metrics).listening_to(&changes))
         // Below the cache, above the count of attempts.
         .layer(RetryPolicy::layer(retry))
         // Innermost: each attempt counts.

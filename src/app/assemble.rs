@@ -7,7 +7,7 @@ use axum::Router;
 use url::Url;
 
 use crate::app::Failure;
-use crate::config::{Config, Cors, PlaintextFtp, S3Settings};
+use crate::config::{ChangeFeed, Config, Cors, PlaintextFtp, S3Settings};
 use crate::ftp::{FtpConfig, FtpLimits, Plaintext, ProxySources};
 use crate::layers::auth::{CredentialStore, PasswordUser, S3Key};
 use crate::layers::{Deadlines, FileInfoLimits, Holder, Quotas, RetryLimits, Tenancy};
@@ -19,7 +19,7 @@ use crate::provider::undo::UndoConfig;
 use crate::provider::{HfProvider, ProviderConfig};
 use crate::s3::{self, CorsRule, CorsRules, S3Config, ServerLimits, TrustedProxies};
 use crate::stack::{StackSettings, storage_stack};
-use crate::storage::{Gateway, Protocol, Quota};
+use crate::storage::{Changes, Gateway, Protocol, Quota};
 use crate::telemetry::Metrics;
 
 /// The gateway, ready to be served.
@@ -46,7 +46,10 @@ pub(super) fn assemble(
     endpoint: Url,
     metrics: &Metrics,
 ) -> Result<Assembled, Failure> {
-    let provider = HfProvider::new(provider_config(config, endpoint), metrics)
+    let changes = Changes::default();
+    let mut provider_config = provider_config(config, endpoint);
+    provider_config.changes = follows_changes(config).then(|| changes.clone());
+    let provider = HfProvider::new(provider_config, metrics)
         .map_err(|error| Failure::configuration(error.to_string()))?;
     let tenancy = Tenancy::unresolved();
     let credentials = Arc::new(ArcSwap::from_pointee(credentials(config)));
@@ -64,7 +67,9 @@ pub(super) fn assemble(
         file_info: FileInfoLimits {
             max_entries: config.caches.file_info_max_entries,
             ttl: config.caches.file_info_ttl,
+            needs_feed: config.caches.change_feed == ChangeFeed::Required,
         },
+        changes,
         retry: RetryLimits::default(),
     };
     let gateway = Gateway::new(storage_stack(settings, provider.clone()));
@@ -76,6 +81,13 @@ pub(super) fn assemble(
         credentials,
         quotas,
     })
+}
+
+/// Reports whether there is something that changes of others can make stale, and whether they are to be followed.
+fn follows_changes(config: &Config) -> bool {
+    let caches = &config.caches;
+    let keeps_infos = caches.file_info_max_entries > 0 && !caches.file_info_ttl.is_zero();
+    keeps_infos && caches.change_feed != ChangeFeed::Off
 }
 
 /// Returns what the provider needs to know to use the Hub at `endpoint`.
@@ -101,6 +113,7 @@ pub(super) fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig 
             http: http.clone(),
         },
         hub: HubConfig { endpoint, http },
+        changes: None,
         default_visibility: config.s3.default_visibility,
         max_uploads_per_bucket: config.limits.max_uploads_per_bucket,
         sweep: SweepConfig {

@@ -314,6 +314,13 @@ const CASES: &[Case] = &[
         "0ns",
     ),
     (
+        "HUGBUCKET_CHANGE_FEED",
+        "required",
+        &[],
+        |c| format!("{:?}", c.caches.change_feed),
+        "Required",
+    ),
+    (
         "HUGBUCKET_DISK_CACHE_DIR",
         "/cache",
         &[],

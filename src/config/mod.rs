@@ -36,6 +36,7 @@ pub use error::ConfigError;
 pub use ftp::{FtpSettings, PlaintextFtp};
 pub use parse::{Cors, PortRange};
 pub use settings::{
-    Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings, TlsFiles,
+    Budgets, Caches, ChangeFeed, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings,
+    TlsFiles,
 };
 pub use source::{Environment, Origin, Values};

@@ -10,7 +10,8 @@ use crate::config::ftp;
 use crate::config::parse;
 use crate::config::quota;
 use crate::config::settings::{
-    Budgets, Caches, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings, TlsFiles,
+    Budgets, Caches, ChangeFeed, Config, DrainTimes, HubChoice, Limits, Listeners, S3Settings,
+    TlsFiles,
 };
 use crate::config::source::Values;
 use crate::config::undo;
@@ -171,6 +172,12 @@ fn caches(values: &Values) -> Result<Caches, ConfigError> {
         file_info_max_entries: values
             .parse("HUGBUCKET_FILE_INFO_CACHE_MAX_ENTRIES", parse::count)?,
         file_info_ttl: values.parse("HUGBUCKET_FILE_INFO_CACHE_TTL", parse::duration)?,
+        change_feed: values.parse("HUGBUCKET_CHANGE_FEED", |text| match text {
+            "auto" => Ok(ChangeFeed::Auto),
+            "off" => Ok(ChangeFeed::Off),
+            "required" => Ok(ChangeFeed::Required),
+            _ => Err(format!("`{text}` is none of `auto`, `off`, and `required`")),
+        })?,
         disk_dir: values.parse("HUGBUCKET_DISK_CACHE_DIR", |text| Ok(path(text)))?,
         disk_max_bytes: values.parse("HUGBUCKET_DISK_CACHE_MAX_BYTES", parse::size)?,
     })
@@ -292,6 +299,7 @@ pub(in crate::config) mod tests {
             ("HUGBUCKET_FTP_MAX_SESSIONS", "0"),
             ("HUGBUCKET_FTP_MAX_LIST_ENTRIES", "0"),
             ("HUGBUCKET_XORB_CACHE_MAX_BYTES", "512 MB"),
+            ("HUGBUCKET_CHANGE_FEED", "on"),
             ("HUGBUCKET_INGEST_MAX_BYTES", "1 MiB"),
             ("HUGBUCKET_MAX_REQUESTS", "0"),
             ("HUGBUCKET_IDLE_TIMEOUT", "soon"),

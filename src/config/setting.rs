@@ -298,6 +298,12 @@ pub static SETTINGS: &[Setting] = &[
         "life of a cached file info, and thus the time until writes of others are seen; 0 turns this cache off",
     ),
     Setting::new(
+        "HUGBUCKET_CHANGE_FEED",
+        "auto",
+        "follow the Hub's change feed, so that writes of others are seen within a second: `auto` where it is offered; `off`; \
+         `required` also caches file infos only while it is connected",
+    ),
+    Setting::new(
         "HUGBUCKET_DISK_CACHE_DIR",
         "",
         "directory for cached object data on disk, which several processes may share; off by default",

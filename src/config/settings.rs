@@ -139,10 +139,23 @@ pub struct Caches {
     pub file_info_max_entries: usize,
     /// `HUGBUCKET_FILE_INFO_CACHE_TTL`, 30 s: life of a file info, and the time until writes of others are seen.
     pub file_info_ttl: Duration,
+    /// `HUGBUCKET_CHANGE_FEED`, auto: whether the Hub is asked to tell what others write.
+    pub change_feed: ChangeFeed,
     /// `HUGBUCKET_DISK_CACHE_DIR`, none: object data on disk.
     pub disk_dir: Option<PathBuf>,
     /// `HUGBUCKET_DISK_CACHE_MAX_BYTES`, 10 GiB.
     pub disk_max_bytes: u64,
+}
+
+/// What is done with the Hub's change feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeFeed {
+    /// It is followed where the Hub offers it.
+    Auto,
+    /// It is not followed.
+    Off,
+    /// It is followed, and nothing is remembered of files of buckets whose feed is not connected.
+    Required,
 }
 
 /// Memory that transfers may use, all of them together.

@@ -25,6 +25,14 @@ pub struct Knobs {
     /// How long a new file is missing in pages of `tree` that are not recursive. Default 0.
     #[serde(with = "millis")]
     pub folded_lag: Duration,
+    /// Whether change feeds are offered; otherwise 404. Default true.
+    pub offers_events: bool,
+    /// Time between two signs of life of a change feed. Default 30 s.
+    #[serde(with = "millis")]
+    pub events_ping: Duration,
+    /// Life of one answer of a change feed. Default 20 min.
+    #[serde(with = "millis")]
+    pub events_life: Duration,
     /// Whether uploads through grants are offered; otherwise 404. Default true.
     pub offers_grants: bool,
     /// Whether version 2 of reconstructions and shards is offered; otherwise 404. Default true.
@@ -55,6 +63,9 @@ impl Default for Knobs {
             tree_unsorted: false,
             clock_ahead: Duration::ZERO,
             folded_lag: Duration::ZERO,
+            offers_events: true,
+            events_ping: Duration::from_secs(30),
+            events_life: Duration::from_secs(20 * 60),
             offers_grants: true,
             offers_v2: true,
             refuses_short_chunks: true,

@@ -17,6 +17,7 @@ pub enum Route {
     Tree,
     PathsInfo,
     Batch,
+    Events,
     ReadToken,
     WriteToken,
     Resolve,
@@ -50,7 +51,7 @@ pub enum RouteClass {
 
 impl Route {
     /// All routes, in the order of their declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Whoami,
         Self::BucketList,
         Self::BucketInfo,
@@ -61,6 +62,7 @@ impl Route {
         Self::Tree,
         Self::PathsInfo,
         Self::Batch,
+        Self::Events,
         Self::ReadToken,
         Self::WriteToken,
         Self::Resolve,
@@ -91,6 +93,7 @@ impl Route {
             Self::Tree => "tree",
             Self::PathsInfo => "paths-info",
             Self::Batch => "batch",
+            Self::Events => "events",
             Self::ReadToken => "read-token",
             Self::WriteToken => "write-token",
             Self::Resolve => "resolve",
@@ -122,6 +125,7 @@ impl Route {
             | Self::Tree
             | Self::PathsInfo
             | Self::Batch
+            | Self::Events
             | Self::ReadToken
             | Self::WriteToken => RouteClass::Api,
             Self::Resolve => RouteClass::Resolver,

@@ -97,9 +97,15 @@ impl DevHub {
         &self.state.calls
     }
 
+    /// Breaks off all change feeds that are followed now.
+    pub fn cut_feeds(&self) {
+        self.state.registry.feeds().cut();
+    }
+
     /// Stops listening, lets running calls end for a second, and gives the directory free.
     pub async fn shutdown(mut self) {
         self.stopping.cancel();
+        self.cut_feeds();
         while self.listeners.join_next().await.is_some() {}
     }
 }

@@ -12,6 +12,7 @@
 //! | [`sidecar`] | metadata that the Hub has no field for |
 //! | [`undo`] | copies of what was overwritten or deleted |
 //! | [`recent`] | what this process wrote lately |
+//! | [`feeds`] | what others write, told by the Hub |
 //! | `turn` | one at a time |
 //! | [`commit`] | group commit: many writes, one batch call, each with its own verdict |
 //! | [`http`] | the middleware chain around every upstream call |
@@ -20,6 +21,7 @@ pub mod append;
 pub mod bucket;
 pub mod cas;
 pub mod commit;
+pub mod feeds;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub mod http;
@@ -46,6 +48,7 @@ use tracing::Instrument;
 
 use crate::provider::cas::{AccessSource, CasAccess, CasClient, CasConfig};
 use crate::provider::commit::Committer;
+use crate::provider::feeds::Feeds;
 use crate::provider::http::Destinations;
 use crate::provider::hub::{HubClient, HubConfig};
 use crate::provider::list::Lister;
@@ -53,7 +56,7 @@ use crate::provider::multipart::{SweepConfig, Sweeper, UploadCaches};
 use crate::provider::recent::RecentWrites;
 use crate::provider::turn::Turns;
 use crate::provider::undo::{Undo, UndoConfig};
-use crate::storage::{BucketId, ContentHash, ObjectKey, StorageError, Tenant, Visibility};
+use crate::storage::{BucketId, Changes, ContentHash, ObjectKey, StorageError, Tenant, Visibility};
 use crate::telemetry::Metrics;
 
 /// What the provider needs to know.
@@ -69,6 +72,8 @@ pub struct ProviderConfig {
     pub keeps_checksums: bool,
     /// Multipart uploads that may be under way in a bucket; zero for as many as come.
     pub max_uploads_per_bucket: usize,
+    /// Where it is told what others write, if that is wanted.
+    pub changes: Option<Changes>,
     /// What is swept of uploads that nobody completes.
     pub sweep: SweepConfig,
     /// Where overwritten and deleted objects are kept for a while.
@@ -85,6 +90,7 @@ struct Shared {
     cas: CasClient,
     committer: Committer,
     lister: Lister,
+    feeds: Feeds,
     uploads: UploadCaches,
     /// Objects whose tags somebody is changing.
     tagging: Turns<ObjectKey>,
@@ -119,6 +125,7 @@ impl HfProvider {
             ),
             lister: Lister::new(hub.clone(), recent),
             uploads: UploadCaches::new(config.max_uploads_per_bucket, metrics),
+            feeds: Feeds::new(hub.clone(), config.changes),
             tagging: Turns::default(),
             sweeper: Sweeper::new(config.sweep),
             undo,
@@ -140,9 +147,10 @@ impl HfProvider {
         self.0.cas.flush_disk_cache().await;
     }
 
-    /// Waits until every write whose bytes are in has had its verdict, and ends the sweeps. Call it after the last request
+    /// Waits until every write whose bytes are in has had its verdict, and ends the sweeps and the feeds. Call it after the last request
     /// was taken.
     pub async fn drained(&self) {
+        self.0.feeds.stop();
         self.0.sweeper.stop().await;
         self.0.finishing.close();
         self.0.finishing.wait().await;

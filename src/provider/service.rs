@@ -8,8 +8,8 @@ use tower::Service;
 
 use crate::provider::{HfProvider, bucket};
 use crate::storage::{
-    Announce, Announced, AnyOperation, AnyOutput, DeleteTags, Identity, PutTags, StorageError,
-    StorageRequest, Tags, TagsDeleted, TagsPut, Tenant,
+    Announce, Announced, AnyOperation, AnyOutput, DeleteTags, GetObject, HeadObject, Identity,
+    PutTags, StorageError, StorageRequest, Tags, TagsDeleted, TagsPut, Tenant,
 };
 
 impl Service<StorageRequest<Tenant>> for HfProvider {
@@ -49,6 +49,13 @@ impl HfProvider {
             ..
         } = request;
         self.note_use(&tenant, &operation);
+        if let AnyOperation::HeadObject(HeadObject { bucket, .. })
+        | AnyOperation::GetObject(GetObject { bucket, .. }) = &operation
+        {
+            // What is read may be remembered, and then it matters what others write.
+            let bucket = tenant.bucket(bucket);
+            self.0.feeds.follow(&bucket, &tenant.hub_token);
+        }
         let hub = self.hub();
         Ok(match operation {
             AnyOperation::ListBuckets(_) => {

@@ -34,6 +34,12 @@ pub fn path(key: &ObjectKey) -> String {
     format!("{HIDDEN_PREFIX}meta/{shard}/{rest}")
 }
 
+/// Reports whether a file of a bucket is a sidecar.
+pub fn is_path(path: &str) -> bool {
+    let own = path.strip_prefix(HIDDEN_PREFIX);
+    own.is_some_and(|own| own.starts_with("meta/"))
+}
+
 /// What a sidecar is bound to: one content, written at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {

@@ -16,9 +16,9 @@ use crate::layers::Scope;
 use crate::layers::auth::PasswordUser;
 use crate::layers::testing::{delete, get, head, object, put};
 use crate::storage::{
-    AnyOperation, AnyOutput, BucketId, ByteStream, ContentHash, Credentials, Gateway, Namespace,
-    ObjectData, ObjectDeleted, ObjectFound, ObjectKey, ObjectWritten, Operation, Protocol, Reach,
-    RequestContext, Rights, Secret, StorageError, StorageRequest, StoredPassword,
+    AnyOperation, AnyOutput, BucketId, ByteStream, Changes, ContentHash, Credentials, Gateway,
+    Namespace, ObjectData, ObjectDeleted, ObjectFound, ObjectKey, ObjectWritten, Operation,
+    Protocol, Reach, RequestContext, Rights, Secret, StorageError, StorageRequest, StoredPassword,
 };
 
 /// Objects by full bucket id; an object's info has its size.
@@ -133,6 +133,7 @@ impl Bench {
             quotas: Arc::default(),
             tenancy: tenancy.clone(),
             file_info: FileInfoLimits::default(),
+            changes: Changes::default(),
             retry: RetryLimits::default(),
         };
         Self {

@@ -15,10 +15,12 @@
 //! | [`object`] | what is known of buckets and objects |
 //! | [`body`], [`payload`], [`checksum`] | byte streams, and how a client vouches for them |
 //! | [`object_checksum`], [`object_parts`] | the checksum that an object keeps, and the parts it was uploaded in |
+//! | [`changes`] | what other writers do |
 //! | [`range`], [`condition`] | byte ranges and preconditions |
 //! | [`error`] | the one error type, with its retry class |
 
 pub mod body;
+pub mod changes;
 pub mod checksum;
 pub mod condition;
 mod crc_join;
@@ -39,6 +41,7 @@ pub mod tags;
 pub mod withdrawal;
 
 pub use body::{ByteStream, Guarded};
+pub use changes::{Changes, KeyTest, Notice, ObjectVersion};
 pub use checksum::{Checksum, ChecksumAlgorithm, Digester};
 pub use condition::{EtagMatch, ReadConditions, Standing, WriteConditions};
 pub use error::{Retry, SignatureMismatch, StorageError};

@@ -19,7 +19,9 @@ pub mod tracing;
 pub use admin::Admin;
 pub use logging::{LogFilter, LogFormat, LogSettings, Telemetry};
 pub use metrics::{
-    AuthFailure, CacheName, CacheResult, ConfigPart, ConnectionRefused, Direction, DiskCacheTotals, DiskFailure, InFlight, Metrics, PartSource, RefusedBy, SessionStart, Status, UndoEvent, UploadEvent, Upstream,
+    AuthFailure, CacheName, CacheResult, ConfigPart, ConnectionRefused, Direction, DiskCacheTotals,
+    DiskFailure, FeedSign, InFlight, Metrics, PartSource, RefusedBy, SessionStart, Status,
+    UndoEvent, UploadEvent, Upstream,
 };
 pub use readiness::Readiness;
 pub use tally::Tally;

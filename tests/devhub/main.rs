@@ -7,6 +7,7 @@ mod access;
 mod cas;
 mod content;
 mod faults;
+mod feed;
 mod files;
 mod harness;
 mod weather;

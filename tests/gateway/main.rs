@@ -15,6 +15,7 @@ mod crowd;
 mod differential;
 mod disk_cache;
 mod faults;
+mod feed;
 mod frugal;
 mod ftp_bad_inputs;
 mod ftp_client;

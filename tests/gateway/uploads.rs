@@ -356,6 +356,7 @@ pub(crate) fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant
         default_visibility: Visibility::Private,
         keeps_checksums: false,
         max_uploads_per_bucket: 0,
+        changes: None,
         sweep,
         undo: UndoConfig::default(),
     };

@@ -15,7 +15,7 @@ use hugbucket::provider::undo::UndoConfig;
 use hugbucket::provider::{HfProvider, ProviderConfig};
 use hugbucket::s3::{self, S3Config, ServerLimits};
 use hugbucket::stack::{StackSettings, storage_stack};
-use hugbucket::storage::{Gateway, Namespace, Reach, Rights, Secret, Visibility};
+use hugbucket::storage::{Changes, Gateway, Namespace, Reach, Rights, Secret, Visibility};
 use hugbucket::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -65,6 +65,7 @@ impl Stand {
             default_visibility: Visibility::Private,
             keeps_checksums: false,
             max_uploads_per_bucket: 0,
+            changes: None,
             sweep: SweepConfig::default(),
             undo: UndoConfig::default(),
         };
@@ -93,6 +94,7 @@ impl Stand {
             credentials: Arc::new(ArcSwap::from_pointee(CredentialStore::new(keys, []))),
             tenancy,
             file_info: FileInfoLimits::default(),
+            changes: Changes::default(),
             retry: RetryLimits::default(),
         };
         let gateway = Gateway::new(storage_stack(settings, provider));

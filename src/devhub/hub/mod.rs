@@ -3,6 +3,7 @@
 mod batch;
 mod batch_line;
 mod buckets;
+mod events;
 mod file_json;
 mod paths_info;
 mod resolve;
@@ -57,6 +58,10 @@ pub(super) fn router(state: &Shared) -> Router<Shared> {
         .route(
             "/api/buckets/{ns}/{name}/batch",
             on(Route::Batch, post(batch::batch)),
+        )
+        .route(
+            "/api/buckets/{ns}/{name}/events",
+            on(Route::Events, get(events::events)),
         )
         .route(
             "/api/buckets/{ns}/{name}/xet-read-token",

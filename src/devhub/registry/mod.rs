@@ -1,6 +1,7 @@
 //! Buckets and their files: an index in memory over a journal on disk.
 
 mod bucket;
+mod feed;
 mod journal;
 mod listing;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 pub(crate) use bucket::{Bucket, BucketKey, Change, FileEntry};
+pub(crate) use feed::{Feeds, Told};
 pub(crate) use listing::{Cursor, Entry, Listing};
 
 use super::clock::now_millis;
@@ -22,6 +24,7 @@ pub(crate) struct Registry {
     state: RwLock<State>,
     /// Taken after `state`, so that the order of the lines is that of the changes.
     journal: Mutex<Journal>,
+    feeds: Feeds,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +56,13 @@ impl Registry {
         Ok(Self {
             state: RwLock::new(state),
             journal: Mutex::new(journal),
+            feeds: Feeds::default(),
         })
+    }
+
+    /// Returns what happened lately.
+    pub(crate) fn feeds(&self) -> &Feeds {
+        &self.feeds
     }
 
     /// Looks at a bucket. None when there is no such bucket.
@@ -158,7 +167,10 @@ impl Registry {
         let (outcome, event) = decide(&state);
         if let Some(event) = event {
             (self.journal.lock().unwrap_or_else(PoisonError::into_inner)).append(&event)?;
+            let told = feed::told_of(&state, &event);
             state.apply(event);
+            // Still under the lock: followers are told in the order of the changes, and can see them already.
+            self.feeds.publish(told);
         }
         Ok(outcome)
     }

@@ -1,13 +1,14 @@
 //! What is known of objects: a bounded map with lookups that share one flight, and commits that make it forget.
 
+use std::collections::HashSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use tracing::Span;
 
 use crate::cache::{ExpiringMap, Flight, SingleFlight};
-use crate::storage::{BucketId, ObjectInfo, StorageError};
+use crate::storage::{BucketId, Notice, ObjectInfo, ObjectKey, ObjectVersion, StorageError};
 use crate::telemetry::{CacheName, CacheResult, Metrics};
 
 use super::epochs::{Epoch, Epochs, Slot};
@@ -19,6 +20,9 @@ pub struct FileInfoLimits {
     pub max_entries: usize,
     /// How long it is kept: what other writers do is seen after at most this time. Zero turns the cache off.
     pub ttl: Duration,
+    /// Whether infos are kept only of buckets whose changes are told. Then several replicas agree about them, or each asks
+    /// every time.
+    pub needs_feed: bool,
 }
 
 impl Default for FileInfoLimits {
@@ -26,6 +30,7 @@ impl Default for FileInfoLimits {
         Self {
             max_entries: 256,
             ttl: Duration::from_secs(30),
+            needs_feed: false,
         }
     }
 }
@@ -41,6 +46,8 @@ struct State {
     /// The epoch is part of the name of a flight, so a lookup that began before a commit is not joined after it.
     flights: SingleFlight<(Slot, Epoch), Arc<ObjectInfo>, StorageError>,
     epochs: Epochs,
+    /// Buckets whose changes are told.
+    fed: RwLock<HashSet<BucketId>>,
     metrics: Metrics,
 }
 
@@ -52,15 +59,49 @@ impl FileInfos {
             known: ExpiringMap::new(limits.max_entries, limits.ttl),
             flights: SingleFlight::new(lost),
             epochs: Epochs::new(),
+            fed: RwLock::default(),
             metrics,
         }))
     }
 
-    /// Reports whether anything is kept. An idle cache shares no lookups either: with a life of zero every read sees
-    /// what was committed anywhere before it began.
-    pub(super) fn is_on(&self) -> bool {
+    /// Reports whether anything of a bucket is kept. An idle cache shares no lookups either: with a life of zero every read
+    /// sees what was committed anywhere before it began.
+    pub(super) fn is_on(&self, bucket: &BucketId) -> bool {
         let limits = &self.0.limits;
-        limits.max_entries > 0 && !limits.ttl.is_zero()
+        let is_sized = limits.max_entries > 0 && !limits.ttl.is_zero();
+        is_sized && (!limits.needs_feed || self.is_fed(bucket))
+    }
+
+    /// Takes in what is told of other writers.
+    pub(super) fn hear(&self, notice: &Notice) {
+        match notice {
+            Notice::Connected(bucket) => {
+                self.fed().insert(bucket.clone());
+            }
+            Notice::Disconnected(bucket) => {
+                self.fed().remove(bucket);
+                // Else they live for as long as they would have without being told of changes.
+                if self.0.limits.needs_feed {
+                    self.forget_bucket(bucket);
+                }
+            }
+            Notice::Anything(bucket) => self.forget_bucket(bucket),
+            Notice::Object { bucket, key, now } => {
+                self.forget_older(&(bucket.clone(), key.clone()), *now);
+            }
+            Notice::Objects { bucket, are } => {
+                self.forget_in(bucket, |key| are(key));
+            }
+        }
+    }
+
+    fn is_fed(&self, bucket: &BucketId) -> bool {
+        let fed = self.0.fed.read().unwrap_or_else(PoisonError::into_inner);
+        fed.contains(bucket)
+    }
+
+    fn fed(&self) -> RwLockWriteGuard<'_, HashSet<BucketId>> {
+        self.0.fed.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a read that asks the provider itself.
@@ -136,12 +177,33 @@ impl FileInfos {
         self.show_size();
     }
 
+    /// Forgets one object, unless what is known of it is this version, and spoils the lookups of it that are under way.
+    fn forget_older(&self, slot: &Slot, now: Option<ObjectVersion>) {
+        let State { known, epochs, .. } = &*self.0;
+        epochs.raise_key(slot, || {
+            let version = known.get(slot).map(|info| ObjectVersion {
+                hash: info.hash,
+                uploaded_at: info.last_modified,
+            });
+            // Most often a write of one's own, which somebody has read since.
+            if version.is_some() && version != now {
+                known.remove(slot);
+                self.evicted(1);
+            }
+        });
+        self.show_size();
+    }
+
     /// Forgets all objects of a bucket, and spoils the lookups in it that are under way.
     pub(super) fn forget_bucket(&self, bucket: &BucketId) {
+        self.forget_in(bucket, |_| true);
+    }
+
+    fn forget_in(&self, bucket: &BucketId, is_stale: impl Fn(&ObjectKey) -> bool) {
         let State { known, epochs, .. } = &*self.0;
         epochs.raise_bucket(bucket, || {
             let before = known.len();
-            known.retain(|(of, _), _| of != bucket);
+            known.retain(|(of, key), _| of != bucket || !is_stale(key));
             self.evicted(before.saturating_sub(known.len()));
         });
         self.show_size();

@@ -19,7 +19,7 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::storage::{
-    AnyOperation, AnyOutput, GetObject, Guards, HeadObject, ObjectFound, ObjectInfo,
+    AnyOperation, AnyOutput, Changes, GetObject, Guards, HeadObject, ObjectFound, ObjectInfo,
     ReadConditions, RequestContext, StorageError, StorageRequest, StorageService, Tenant,
 };
 use crate::telemetry::{CacheResult, Metrics};
@@ -41,7 +41,8 @@ type Answer = Result<AnyOutput, StorageError>;
 /// - Writes evict when their outcome is known, even if their caller has left by then.
 /// - A read of an object that is gone although the cache knew it looks it up again, once.
 /// - A look-up of a part asks the provider, since the cache does not know the parts.
-/// - With a life or a size of zero, every read asks the provider.
+/// - What others are told to have changed is forgotten at once, and spoils the look-ups of it that are under way.
+/// - With a life or a size of zero, or where changes should be told and are not, every read asks the provider.
 #[derive(Debug, Clone)]
 pub struct FileInfoCacheLayer {
     infos: FileInfos,
@@ -53,6 +54,14 @@ impl FileInfoCacheLayer {
         Self {
             infos: FileInfos::new(limits, metrics.clone()),
         }
+    }
+
+    /// Has it forget what others are told to have changed.
+    #[must_use]
+    pub fn listening_to(self, changes: &Changes) -> Self {
+        let infos = self.infos.clone();
+        changes.listen(move |notice| infos.hear(notice));
+        self
     }
 }
 
@@ -95,7 +104,11 @@ impl<S: StorageService<Tenant>> Service<StorageRequest<Tenant>> for FileInfoCach
             AnyOperation::HeadObject(HeadObject { part: None, .. })
                 | AnyOperation::GetObject(GetObject { resolved: None, .. })
         );
-        if is_read && self.infos.is_on() {
+        let bucket = request.operation.bucket();
+        let bucket = bucket
+            .filter(|_| is_read)
+            .map(|name| request.caller.bucket(name));
+        if bucket.is_some_and(|bucket| self.infos.is_on(&bucket)) {
             return self.clone().read(request).boxed();
         }
         if is_read {

@@ -8,13 +8,14 @@ use crate::layers::testing::{
     Script, bucket, copy, delete, delete_all, get, head, key, put, request, tenant,
 };
 use crate::storage::{
-    CompleteUpload, CreateBucket, DeleteBucket, EtagMatch, NamedPart, ObjectClaims, PartNumber,
-    UploadId, WriteConditions,
+    BucketId, CompleteUpload, ContentHash, CreateBucket, DeleteBucket, EtagMatch, NamedPart,
+    Notice, ObjectClaims, ObjectVersion, PartNumber, UploadId, WriteConditions,
 };
 
 const LIMITS: FileInfoLimits = FileInfoLimits {
     max_entries: 8,
     ttl: Duration::from_secs(30),
+    needs_feed: false,
 };
 
 type Cached = FileInfoCache<Script>;
@@ -263,4 +264,138 @@ async fn a_life_of_zero_asks_the_provider_each_time() {
             .render()
             .contains("cache=\"file_info\",result=\"bypass\"} 3")
     );
+}
+
+/// A cache that is told of changes, and where they are told.
+fn listening(script: &Script, needs_feed: bool) -> (Cached, Changes) {
+    let (limits, changes) = (
+        FileInfoLimits {
+            needs_feed,
+            ..LIMITS
+        },
+        Changes::default(),
+    );
+    let layer = FileInfoCacheLayer::new(limits, &Metrics::new()).listening_to(&changes);
+    (layer.layer(script.clone()), changes)
+}
+
+fn here() -> BucketId {
+    tenant("org").bucket(&bucket())
+}
+
+fn changed(name: &str, now: Option<ObjectVersion>) -> Notice {
+    Notice::Object {
+        bucket: here(),
+        key: key(name),
+        now,
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_of_others_is_seen_at_once_and_nothing_else_is_forgotten() {
+    let script = Script::new();
+    let (service, changes) = listening(&script, false);
+    for name in ["k", "other"] {
+        assert_eq!(version(&service, name).await, 1);
+    }
+    script.change_behind_the_stack();
+    changes.publish(&changed("k", None));
+    assert_eq!((version(&service, "k").await, script.calls()), (2, 3));
+    assert_eq!((version(&service, "other").await, script.calls()), (1, 3));
+    let are = Arc::new(|key: &crate::storage::ObjectKey| key.as_str() == "other");
+    changes.publish(&Notice::Objects {
+        bucket: here(),
+        are,
+    });
+    assert_eq!((version(&service, "k").await, script.calls()), (2, 3));
+    assert_eq!((version(&service, "other").await, script.calls()), (2, 4));
+    changes.publish(&Notice::Anything(here()));
+    version(&service, "k").await;
+    version(&service, "other").await;
+    assert_eq!(script.calls(), 6);
+}
+
+#[tokio::test]
+async fn a_lookup_that_began_before_a_change_was_told_is_not_kept() {
+    let script = Script::new();
+    let (service, changes) = listening(&script, false);
+    for notice in [changed("k", None), Notice::Anything(here())] {
+        script.hold_reads();
+        let early = start(&service, head("k")).await;
+        script.change_behind_the_stack();
+        changes.publish(&notice);
+        let late = start(&service, head("k")).await;
+        script.release_reads();
+        let (early, late) = (early.await.unwrap(), late.await.unwrap());
+        assert_eq!(version_of(early) + 1, version_of(late));
+        let calls = script.calls();
+        assert_eq!(version(&service, "k").await, script_version(calls));
+        changes.publish(&Notice::Anything(here()));
+    }
+}
+
+/// The version after so many look-ups of the test above: each round makes two of them and one change.
+fn script_version(calls: usize) -> u64 {
+    calls as u64 / 2 + 1
+}
+
+#[tokio::test]
+async fn what_is_known_already_is_not_forgotten() {
+    let script = Script::new();
+    let (service, changes) = listening(&script, false);
+    let AnyOutput::HeadObject(found) = call(&service, head("k")).await.unwrap() else {
+        panic!("another answer");
+    };
+    let known = ObjectVersion {
+        hash: found.info.hash,
+        uploaded_at: found.info.last_modified,
+    };
+    changes.publish(&changed("k", Some(known)));
+    version(&service, "k").await;
+    assert_eq!(script.calls(), 1);
+    let other = ObjectVersion {
+        hash: ContentHash::EMPTY,
+        uploaded_at: known.uploaded_at + Duration::from_secs(1),
+    };
+    changes.publish(&changed("k", Some(other)));
+    version(&service, "k").await;
+    assert_eq!(script.calls(), 2);
+}
+
+#[tokio::test]
+async fn where_changes_must_be_told_nothing_is_kept_without() {
+    let script = Script::new();
+    let (service, changes) = listening(&script, true);
+    let connected = || changes.publish(&Notice::Connected(here()));
+    let cut = || changes.publish(&Notice::Disconnected(here()));
+    version(&service, "k").await;
+    version(&service, "k").await;
+    assert_eq!(script.calls(), 2, "not connected yet");
+    connected();
+    version(&service, "k").await;
+    version(&service, "k").await;
+    assert_eq!(script.calls(), 3, "connected");
+    script.change_behind_the_stack();
+    cut();
+    assert_eq!(version(&service, "k").await, 2);
+    // A look-up that was under way when the feed was cut is not there afterwards.
+    connected();
+    script.hold_reads();
+    let early = start(&service, head("k")).await;
+    cut();
+    script.change_behind_the_stack();
+    connected();
+    script.release_reads();
+    assert_eq!(version_of(early.await.unwrap()), 2);
+    assert_eq!(version(&service, "k").await, 3);
+}
+
+#[tokio::test]
+async fn without_that_demand_a_cut_feed_leaves_what_is_known_to_its_life() {
+    let script = Script::new();
+    let (service, changes) = listening(&script, false);
+    version(&service, "k").await;
+    changes.publish(&Notice::Disconnected(here()));
+    version(&service, "k").await;
+    assert_eq!(script.calls(), 1);
 }

@@ -195,7 +195,10 @@ impl HubClient {
 }
 
 /// Reads an answer's body. One that breaks off is safe to ask for again above: the retry below has seen a good head.
-async fn read(name: &'static str, mut response: reqwest::Response) -> Result<Answer, NoAnswer> {
+pub(super) async fn read(
+    name: &'static str,
+    mut response: reqwest::Response,
+) -> Result<Answer, NoAnswer> {
     let broken = |reason: String| NoAnswer {
         error: StorageError::Unavailable {
             service: "hub",

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest_middleware::ClientWithMiddleware;
 use url::Url;
 
-use crate::provider::http::{HttpConfig, base_client, retrying};
+use crate::provider::http::{HttpConfig, attempting, base_client, retrying};
 use crate::provider::hub::budget::Budget;
 use crate::provider::hub::clock::Clock;
+use crate::provider::hub::events;
 use crate::provider::hub::gather::LookupGatherer;
 use crate::provider::hub::token::TokenCache;
 use crate::storage::StorageError;
@@ -36,6 +38,8 @@ pub struct HubClient {
 pub(super) struct Shared {
     pub(super) endpoint: Url,
     pub(super) http: ClientWithMiddleware,
+    /// For answers that do not end.
+    pub(super) feeds: ClientWithMiddleware,
     pub(super) metrics: Metrics,
     pub(super) budget: Budget,
     pub(super) clock: Clock,
@@ -44,7 +48,7 @@ pub(super) struct Shared {
 }
 
 /// The calls, as metrics name them; those of tokens are xet's.
-const CALLS: [&str; 10] = [
+const CALLS: [&str; 11] = [
     "whoami",
     "list_buckets",
     "head_bucket",
@@ -55,7 +59,11 @@ const CALLS: [&str; 10] = [
     "tree",
     "xet_read_token",
     "xet_write_token",
+    events::CALL,
 ];
+
+/// Silence after which a change feed is taken for dead: the Hub sends a sign every 30 s.
+const FEED_SILENCE: Duration = Duration::from_secs(75);
 
 impl HubClient {
     /// Creates a client with connections of its own and an empty token cache.
@@ -70,11 +78,17 @@ impl HubClient {
             });
         }
         metrics.upstream_calls(Upstream::Hub, &CALLS);
+        let patient = HttpConfig {
+            idle_timeout: Some(FEED_SILENCE),
+            ..http.clone()
+        };
+        let feeds = attempting(base_client(&patient)?, Upstream::Hub, metrics.clone());
         let chain = retrying(base_client(&http)?, Upstream::Hub, metrics.clone(), &http);
         Ok(Self {
             shared: Arc::new(Shared {
                 endpoint,
                 http: chain,
+                feeds,
                 budget: Budget::new(metrics.clone(), http.max_pause),
                 clock: Clock::default(),
                 tokens: TokenCache::new(metrics.clone()),

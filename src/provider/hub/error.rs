@@ -75,7 +75,7 @@ pub(super) fn is_entry_not_found(answer: &Answer) -> bool {
     answer.status == StatusCode::NOT_FOUND && error_code(&answer.headers) == Some("EntryNotFound")
 }
 
-fn is_repo_not_found(headers: &HeaderMap) -> bool {
+pub(super) fn is_repo_not_found(headers: &HeaderMap) -> bool {
     error_code(headers) == Some("RepoNotFound")
 }
 

@@ -76,7 +76,7 @@ impl Item {
 }
 
 /// Returns the directory, with its slash, whose marker lies at this path.
-pub(super) fn marked_directory(path: &str) -> Option<&str> {
+pub(in crate::provider) fn marked_directory(path: &str) -> Option<&str> {
     path.strip_suffix(MARKER_NAME)
         .filter(|directory| directory.ends_with('/'))
 }

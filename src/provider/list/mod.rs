@@ -38,5 +38,5 @@ mod token;
 mod unsorted;
 mod walk;
 
-pub(in crate::provider) use item::is_hidden_file;
+pub(in crate::provider) use item::{is_hidden_file, marked_directory};
 pub use lister::Lister;

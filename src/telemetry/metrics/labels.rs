@@ -94,6 +94,43 @@ impl CacheResult {
     }
 }
 
+/// What a change feed told, or what happened to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedSign {
+    /// It is connected.
+    Ready,
+    /// Files were changed.
+    Changes,
+    /// What happened is not known.
+    Reset,
+    /// It ended in order, and is opened again.
+    Reconnect,
+    /// It broke off, fell silent, or made no sense.
+    Cut,
+}
+
+impl FeedSign {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Ready,
+        Self::Changes,
+        Self::Reset,
+        Self::Reconnect,
+        Self::Cut,
+    ];
+
+    /// Returns the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Changes => "changes",
+            Self::Reset => "reset",
+            Self::Reconnect => "reconnect",
+            Self::Cut => "cut",
+        }
+    }
+}
+
 /// What does not work with the disk cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFailure {

@@ -11,6 +11,7 @@
 //! | `cache` | `cache_*` |
 //! | `connections` | `s3_connections_*`, `throttled_seconds_total` |
 //! | `disk` | `disk_cache_*` |
+//! | `feed` | `change_feed*` |
 //! | `ftp` | `ftp_*` |
 //! | `multipart` | `multipart_*` |
 //! | `undo` | `undo_copies_total` |
@@ -19,6 +20,7 @@
 mod cache;
 mod connections;
 mod disk;
+mod feed;
 mod ftp;
 mod labels;
 mod listing;
@@ -37,7 +39,8 @@ use prometheus::{Error, Registry, TextEncoder};
 pub use disk::DiskCacheTotals;
 pub use ftp::SessionStart;
 pub use labels::{
-    AuthFailure, CacheName, CacheResult, ConnectionRefused, Direction, DiskFailure, PartSource, RefusedBy, Status, UndoEvent, UploadEvent, Upstream,
+    AuthFailure, CacheName, CacheResult, ConnectionRefused, Direction, DiskFailure, FeedSign,
+    PartSource, RefusedBy, Status, UndoEvent, UploadEvent, Upstream,
 };
 pub use requests::{ProviderSeries, RequestSeries};
 pub use upstream::InFlight;
@@ -45,6 +48,7 @@ pub use upstream::InFlight;
 use cache::CacheSeries;
 use connections::ConnectionSeries;
 use disk::DiskSeries;
+use feed::FeedSeries;
 use ftp::FtpSeries;
 use listing::ListingSeries;
 use multipart::MultipartSeries;
@@ -77,6 +81,7 @@ struct Series {
     cache: CacheSeries,
     connections: ConnectionSeries,
     disk: DiskSeries,
+    feed: FeedSeries,
     listing: ListingSeries,
     ftp: FtpSeries,
     multipart: MultipartSeries,
@@ -117,6 +122,7 @@ impl Metrics {
             cache: CacheSeries::register(&register)?,
             connections: ConnectionSeries::register(&register)?,
             disk: DiskSeries::register(&register)?,
+            feed: FeedSeries::register(&register)?,
             listing: ListingSeries::register(&register)?,
             ftp: FtpSeries::register(&register)?,
             multipart: MultipartSeries::register(&register)?,
@@ -181,6 +187,8 @@ mod tests {
             "hugbucket_cache_size_bytes{cache=\"disk\"} 0",
             "hugbucket_disk_cache_failures_total{reason=\"damaged\"} 0",
             "hugbucket_disk_cache_skipped_bytes_total 0",
+            "hugbucket_change_feeds_connected 0",
+            "hugbucket_change_feed_events_total{event=\"cut\"} 0",
             "hugbucket_requests_rejected_total{layer=\"admission\",protocol=\"ftp\"} 0",
             "hugbucket_commits_total{result=\"failed\"} 0",
             "hugbucket_multipart_uploads_total{result=\"expired\"} 0",
