@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use aws_sdk_s3::types::{Tag, Tagging};
 use hugbucket::devhub::Route;
 
 use crate::beside::Beside;
 use crate::disk_cache::{metric, reaches};
-use crate::stand::{Gateway, Stand, get, put};
+use crate::stand::{BUCKET, Gateway, Stand, get, put};
 
 /// Long enough that only the feed can make anybody forget.
 const FOR_EVER: (&str, &str) = ("HUGBUCKET_FILE_INFO_CACHE_TTL", "1 h");
@@ -89,6 +90,19 @@ async fn what_one_gateway_writes_the_other_sees_and_tags_too() {
         while read(&other, "k").await.unwrap() != text {
             assert!(written_at.elapsed() < Duration::from_secs(1));
         }
+    }
+    // Tags are kept beside the object, which stays as it is.
+    let tag = Tag::builder().key("a").value("b").build().unwrap();
+    let tags = Tagging::builder().tag_set(tag).build().unwrap();
+    let put = stand.s3().put_object_tagging().bucket(BUCKET).key("k");
+    put.tagging(tags).send().await.unwrap();
+    let written_at = Instant::now();
+    loop {
+        let found = other.s3().get_object().bucket(BUCKET).key("k").send();
+        if found.await.unwrap().tag_count() == Some(1) {
+            break;
+        }
+        assert!(written_at.elapsed() < Duration::from_secs(1));
     }
 }
 

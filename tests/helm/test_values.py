@@ -10,13 +10,23 @@ from renderers import ROOT, Refused, objects
 FTP = {"ftp": {"enabled": True, "plaintext": "always"}, "credentials": {"ftpUsername": "canary-user", "ftpPassword": "canary-password"}}
 
 
-def test_one_replica_caches_file_infos_and_several_look_each_time(rendered):
-    ttl = lambda *parts: environment(rendered(*parts))["HUGBUCKET_FILE_INFO_CACHE_TTL"]  # noqa: E731
-    assert ttl() == "30 s"
-    assert ttl({"replicaCount": 2}) == "0"
-    assert ttl({"autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 2}}) == "0"
-    assert ttl({"autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 1}, "replicaCount": 5}) == "30 s"
-    assert ttl({"replicaCount": 2, "caches": {"fileInfoTtl": "5 s"}}) == "5 s"
+def test_replicas_remember_only_what_they_are_told_the_changes_of(rendered):
+    def chosen(*parts):
+        variables = environment(rendered(*parts))
+        return variables["HUGBUCKET_FILE_INFO_CACHE_TTL"], variables["HUGBUCKET_CHANGE_FEED"]
+
+    without = {"caches": {"changeFeed": "off"}}
+    assert chosen() == ("30 s", "auto")
+    assert chosen(without) == ("30 s", "off")
+    for several in (
+        {"replicaCount": 2},
+        {"autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 2}},
+    ):
+        assert chosen(several) == ("30 s", "required")
+        assert chosen(several, without) == ("0", "off")
+    assert chosen({"autoscaling": {"enabled": True, "minReplicas": 1, "maxReplicas": 1}, "replicaCount": 5}) == ("30 s", "auto")
+    assert chosen({"replicaCount": 2, "caches": {"fileInfoTtl": "5 s"}}) == ("5 s", "auto"), "somebody accepts five seconds"
+    assert chosen({"replicaCount": 2, "caches": {"fileInfoTtl": "0"}}) == ("0", "auto")
 
 
 def test_the_disk_cache_lies_in_the_pod_or_on_the_node(rendered):
@@ -230,6 +240,7 @@ MALFORMED = {
     "a digest that is a tag": ({"image": {"digest": "latest"}}, "/image/digest"),
     "an extra credential without its Secret": ({"s3": {"extraCredentials": [{"accessKeyId": "a"}]}}, "/s3/extraCredentials/0"),
     "a cache in no directory": ({"diskCache": {"hostPath": "cache"}}, "/diskCache/hostPath"),
+    "a feed by another name": ({"caches": {"changeFeed": "required"}}, "/caches/changeFeed"),
     "a host name for passive clients": ({"ftp": {"passiveHost": "ftp.example.org"}}, "/ftp/passiveHost"),
 }
 

@@ -116,6 +116,8 @@
   value: {{ int $v.caches.fileInfoMaxEntries | quote }}
 - name: HUGBUCKET_FILE_INFO_CACHE_TTL
   value: {{ include "hugbucket.fileInfoTtl" . | quote }}
+- name: HUGBUCKET_CHANGE_FEED
+  value: {{ include "hugbucket.changeFeed" . | quote }}
 {{- if $v.diskCache.enabled }}
 - name: HUGBUCKET_DISK_CACHE_DIR
   value: /var/cache/hugbucket

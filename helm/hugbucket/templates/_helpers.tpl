@@ -57,11 +57,19 @@ app.kubernetes.io/part-of: hugbucket
 {{- else if gt (int .Values.replicaCount) 1 -}}true{{- end -}}
 {{- end -}}
 
-{{/* The change feed that would tell one replica of another's writes does not exist yet, so several look each time. */}}
+{{/* Replicas that are not told of each other's writes look each time. */}}
 {{- define "hugbucket.fileInfoTtl" -}}
 {{- if .Values.caches.fileInfoTtl -}}{{ .Values.caches.fileInfoTtl }}
-{{- else if include "hugbucket.isReplicated" . -}}0
+{{- else if and (include "hugbucket.isReplicated" .) (eq .Values.caches.changeFeed "off") -}}0
 {{- else -}}30 s
+{{- end -}}
+{{- end -}}
+
+{{/* Several replicas remember only what they are told the changes of, unless somebody chose for how long they may be wrong. */}}
+{{- define "hugbucket.changeFeed" -}}
+{{- if eq .Values.caches.changeFeed "off" -}}off
+{{- else if and (include "hugbucket.isReplicated" .) (empty .Values.caches.fileInfoTtl) -}}required
+{{- else -}}auto
 {{- end -}}
 {{- end -}}
 
