@@ -14,6 +14,7 @@ mod mixture;
 mod parts;
 mod plot;
 mod process;
+mod profile;
 mod report;
 mod s3;
 mod scaling;

@@ -69,6 +69,11 @@ impl Server {
             .to_owned())
     }
 
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn usage(&self) -> Result<Usage> {
         usage_of(self.child.id())
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::client::{Action, Via};
 use crate::report::{Table, cells, cpu_per_gib, median, ops, quantile, rate};
 use crate::stand::{MIB, Stand, calls_of, served_bytes};
-use crate::{mixture, parts, scaling};
+use crate::{mixture, parts, profile, scaling};
 
 /// Interleaved rounds of each comparison.
 const ROUNDS: usize = 5;
@@ -17,7 +17,7 @@ type Scenario = fn() -> Result<()>;
 
 /// Runs all scenarios, or the one named.
 pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
-    let scenarios: [(&str, Scenario); 12] = [
+    let scenarios: [(&str, Scenario); 13] = [
         ("single", single_transfers),
         ("concurrent", concurrent_reads),
         ("same", readers_of_one_object),
@@ -30,6 +30,7 @@ pub(crate) fn run_all(only: Option<&str>) -> Result<()> {
         ("parts", parts::run),
         ("scaling", scaling::run),
         ("mixture", mixture::run),
+        ("profile", profile::run),
     ];
     for (name, run) in scenarios {
         if only.is_none_or(|only| only == name) {
