@@ -231,6 +231,11 @@ impl Faults {
         *self.sky() = Sky::new(weather);
     }
 
+    /// Returns how many calls, lines, and pages the present weather has met so far.
+    pub fn struck(&self) -> u64 {
+        self.sky().struck()
+    }
+
     /// Returns the present weather.
     pub fn weather(&self) -> Weather {
         self.sky().weather().clone()

@@ -58,16 +58,26 @@ pub(super) struct Sky {
     weather: Weather,
     /// Draws so far, by chance.
     drawn: Vec<u64>,
+    struck: u64,
 }
 
 impl Sky {
     pub(super) fn new(weather: Weather) -> Self {
         let drawn = vec![0; weather.chances.len()];
-        Self { weather, drawn }
+        Self {
+            weather,
+            drawn,
+            struck: 0,
+        }
     }
 
     pub(super) fn weather(&self) -> &Weather {
         &self.weather
+    }
+
+    /// Returns how many calls, lines, and pages were met so far.
+    pub(super) fn struck(&self) -> u64 {
+        self.struck
     }
 
     /// Draws for a call of `route`; only effects that `matches` takes part.
@@ -85,6 +95,7 @@ impl Sky {
             self.drawn[index] += 1;
             let draw = mixed(mixed(mixed(seed) ^ index as u64) ^ number);
             if draw % 1000 < u64::from(chance.per_mille) {
+                self.struck += 1;
                 return Some(chance.effect.drawn(mixed(draw)));
             }
         }
@@ -133,6 +144,7 @@ mod tests {
         let drawn = draws(&mut sky, Route::Batch, 10_000);
         let struck = drawn.iter().flatten().count();
         assert!((900..1100).contains(&struck), "{struck}");
+        assert_eq!(sky.struck(), struck as u64);
         for (per_mille, expected) in [(0, 0), (1000, 50)] {
             let mut sky = super::tests::sky(7, Aim::All, per_mille, Effect::ResetBefore);
             let drawn = draws(&mut sky, Route::Batch, 50);

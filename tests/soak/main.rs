@@ -72,7 +72,7 @@ async fn what_is_promised_holds_in_bad_weather_and_after_kills() {
     let summary = summary.await;
     println!("{summary}");
     assert!(summary.tally.is_clean(), "{:#?}", summary.tally.told);
-    assert!(summary.tally.kills > 0 && summary.tally.acknowledged > 0);
+    assert!(summary.tally.kills > 0 && summary.tally.acknowledged > 0 && summary.struck > 0);
 }
 
 /// Returns what a short run in fair weather finds of a planted bug.

@@ -50,6 +50,8 @@ pub(crate) struct Plan {
 pub(crate) struct Summary {
     plan: Plan,
     pub(crate) tally: Tally,
+    /// What the upstream did wrong.
+    pub(crate) struck: u64,
     fresh: Usage,
     rested: Usage,
 }
@@ -93,6 +95,7 @@ pub(crate) async fn run(plan: Plan) -> Summary {
     while let Some(client) = clients.join_next().await {
         client.unwrap();
     }
+    let struck = faults.struck();
     faults.clear();
 
     let rested = rest(&world, fresh).await;
@@ -107,6 +110,7 @@ pub(crate) async fn run(plan: Plan) -> Summary {
     Summary {
         tally: world.ledger.result(),
         plan,
+        struck,
         fresh,
         rested,
     }
@@ -199,8 +203,9 @@ impl fmt::Display for Summary {
         let count = |fault| self.tally.count(fault);
         write!(
             f,
-            "{operations} operations, {acknowledged} acknowledged writes, {reads} reads judged, {kills} kills: \
+            "{operations} operations, {acknowledged} acknowledged writes, {reads} reads judged, {} faults upstream, {kills} kills: \
              {} lost, {} false, {} corrupt, {} hung, {} refused without reason, {} listings out of order, {} leaks",
+            self.struck,
             count(Fault::Lost),
             count(Fault::False),
             count(Fault::Corrupt),
