@@ -162,7 +162,15 @@ fn judge(
     let refusal = || error::refusal(answer, bucket);
     match answer.status.as_u16() {
         200..=299 => accepted(answer, lines),
-        422 => none_succeeded(answer, lines).ok_or_else(|| BatchError::Refused(refusal())),
+        422 => match none_succeeded(answer, lines) {
+            Some(verdicts) => Ok(verdicts),
+            None if error::is_explained(answer) => Err(BatchError::Refused(refusal())),
+            // It may have named lines that can be sent again; a client must not pay for a damaged answer with a refusal.
+            None => Err(BatchError::AnswerLost(error::senseless(
+                answer,
+                "a 422 without a reason",
+            ))),
+        },
         400 | 403 | 413 => Err(BatchError::Refused(refusal())),
         401 | 404 | 408 | 429 | 503 | 507 => Err(BatchError::NotDone(refusal())),
         _ => Err(BatchError::AnswerLost(refusal())),
@@ -323,6 +331,19 @@ mod tests {
         let refusal = Reply::json(422, &serde_json::json!({"error": "line 1 is no JSON"}));
         let (verdicts, _) = send(vec![refusal], &lines).await;
         assert!(matches!(verdicts, Err(BatchError::Refused(_))));
+        let bare = Reply::empty(422).header("x-error-message", "line 1 is no JSON");
+        let (verdicts, _) = send(vec![bare], &lines).await;
+        assert!(matches!(verdicts, Err(BatchError::Refused(_))));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_422_refuses_nothing() {
+        let damaged = serde_json::json!(["success", false]);
+        for reply in [Reply::json(422, &damaged), Reply::empty(422)] {
+            let (verdicts, fake) = send(vec![reply], &[delete("a")]).await;
+            assert!(matches!(verdicts, Err(BatchError::AnswerLost(_))));
+            assert_eq!(fake.asked().len(), 1, "it is not sent again unseen");
+        }
     }
 
     #[tokio::test]

@@ -75,6 +75,11 @@ pub(super) fn is_entry_not_found(answer: &Answer) -> bool {
     answer.status == StatusCode::NOT_FOUND && error_code(&answer.headers) == Some("EntryNotFound")
 }
 
+/// Reports whether the Hub says in words why it refuses.
+pub(super) fn is_explained(answer: &Answer) -> bool {
+    words(answer).is_some()
+}
+
 pub(super) fn is_repo_not_found(headers: &HeaderMap) -> bool {
     error_code(headers) == Some("RepoNotFound")
 }
@@ -99,14 +104,7 @@ fn pause_after(answer: &Answer) -> Duration {
 
 /// Puts the status, the Hub's own words, and its request id into one line.
 fn describe(answer: &Answer) -> String {
-    let words = serde_json::from_slice::<WireError>(&answer.body)
-        .map(|body| body.error)
-        .ok()
-        .or_else(|| {
-            let header = answer.headers.get("x-error-message")?;
-            Some(header.to_str().ok()?.to_owned())
-        });
-    let words: String = words
+    let words: String = words(answer)
         .map(|words| format!(" {}", cut(&words)))
         .unwrap_or_default();
     format!(
@@ -115,6 +113,15 @@ fn describe(answer: &Answer) -> String {
         answer.status.as_u16(),
         request_id(&answer.headers)
     )
+}
+
+/// Returns the Hub's own words of a refusal: those of its document, else those of its header.
+fn words(answer: &Answer) -> Option<String> {
+    let document = serde_json::from_slice::<WireError>(&answer.body);
+    document.map(|body| body.error).ok().or_else(|| {
+        let header = answer.headers.get("x-error-message")?;
+        Some(header.to_str().ok()?.to_owned())
+    })
 }
 
 fn cut(words: &str) -> &str {
