@@ -21,6 +21,7 @@
 //!                 namespace          bucket names are scoped, the Hub token is chosen
 //!                    │  StorageRequest<Tenant>         whose buckets these are
 //!                 public             strangers see public buckets, if they are let in at all
+//!                 proof              what one Hub token has learnt is not shown to another that could not
 //!                 cache              file infos; own writes evict
 //!                 retry              what is idempotent and has no body
 //!                 provider metrics   each attempt

@@ -10,8 +10,8 @@ use tower::util::BoxCloneSyncService;
 use crate::layers::auth::CredentialStore;
 use crate::layers::{
     AdmissionLayer, AuthLayer, DeadlineLayer, Deadlines, FileInfoCacheLayer, FileInfoLimits,
-    NamespaceLayer, ProviderMetricsLayer, PublicReadLayer, Quotas, RateLayer, ReachLayer,
-    RequestMetricsLayer, RetryLimits, RetryPolicy, ShareLayer, Tenancy, TraceLayer,
+    NamespaceLayer, ProofLayer, ProviderMetricsLayer, PublicReadLayer, Quotas, RateLayer,
+    ReachLayer, RequestMetricsLayer, RetryLimits, RetryPolicy, ShareLayer, Tenancy, TraceLayer,
 };
 use crate::storage::{Changes, StorageService, StorageStack, Tenant};
 use crate::telemetry::Metrics;
@@ -85,9 +85,11 @@ pub fn storage_stack(
         // Below auth, which knows the principal; above all that answers, so that an answer shows no more than its caller sees.
         .layer(ReachLayer::new(&metrics))
         // Names become full bucket ids from here on, so that the cache cannot mix namespaces.
-        .layer(NamespaceLayer::new(tenancy, &metrics))
+        .layer(NamespaceLayer::new(tenancy.clone(), &metrics))
         // Below namespace, which knows the bucket; above the cache, whose hits are not for strangers.
         .layer(PublicReadLayer::new(&metrics))
+        // Above all that remembers, so that nothing remembered is shown to a token that could not have learnt it.
+        .layer(ProofLayer::new(tenancy))
         // Above retry, so that a hit costs nothing, and those who share a lookup share its retries.
         .layer(FileInfoCacheLayer::new(file_info, &metrics).listening_to(&changes))
         // Below the cache, above the count of attempts.

@@ -13,7 +13,7 @@ use hugbucket::provider::list::Lister;
 use hugbucket::provider::recent::RecentWrites;
 use hugbucket::storage::{
     BucketId, BucketName, ContentHash, ListEntry, ListObjects, ListStart, Namespace, Principal,
-    Reach, Rights, Secret, Tenant, Visibility,
+    Secret, Tenant, Visibility,
 };
 use hugbucket::telemetry::Metrics;
 
@@ -74,11 +74,7 @@ impl Fixture {
             },
         };
         let tenant = Tenant {
-            principal: Principal {
-                id: "key".into(),
-                rights: Rights::All,
-                reach: Reach::default(),
-            },
+            principal: Principal::unlimited("key"),
             namespace: Namespace::new("acme").unwrap(),
             extra_namespaces: [].into(),
             hub_token: token,

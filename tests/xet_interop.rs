@@ -67,7 +67,7 @@ impl Both {
         Self {
             hub,
             ours: CasClient::new(CasConfig::default(), metrics).unwrap(),
-            access: AccessSource::new(move |_, _| {
+            access: AccessSource::new(Secret::new("").id(), move |_, _| {
                 let fixed = fixed.clone();
                 async move { Ok(fixed) }.boxed()
             }),

@@ -1,25 +1,27 @@
 //! Builds the gateway from its configuration: provider, stack, adapter. Nothing is opened or called here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use futures::FutureExt as _;
 use url::Url;
 
 use crate::app::Failure;
 use crate::config::{ChangeFeed, Config, Cors, PlaintextFtp, S3Settings};
 use crate::ftp::{FtpConfig, FtpLimits, Plaintext, ProxySources};
 use crate::layers::auth::{CredentialStore, PasswordUser, S3Key};
-use crate::layers::{Deadlines, FileInfoLimits, Holder, Quotas, RetryLimits, Tenancy};
+use crate::layers::{AskOwner, Deadlines, FileInfoLimits, Holder, Quotas, RetryLimits, Tenancy};
 use crate::provider::cas::{CasConfig, DiskConfig};
 use crate::provider::http::HttpConfig;
-use crate::provider::hub::HubConfig;
+use crate::provider::hub::{HubClient, HubConfig};
 use crate::provider::multipart::SweepConfig;
 use crate::provider::undo::UndoConfig;
 use crate::provider::{HfProvider, ProviderConfig};
 use crate::s3::{self, CorsRule, CorsRules, S3Config, ServerLimits, TrustedProxies};
 use crate::stack::{StackSettings, storage_stack};
-use crate::storage::{Changes, Gateway, Protocol, Quota};
+use crate::storage::{Changes, Gateway, Protocol, Quota, SecretId};
 use crate::telemetry::Metrics;
 
 /// The gateway, ready to be served.
@@ -51,7 +53,7 @@ pub(super) fn assemble(
     provider_config.changes = follows_changes(config).then(|| changes.clone());
     let provider = HfProvider::new(provider_config, metrics)
         .map_err(|error| Failure::configuration(error.to_string()))?;
-    let tenancy = Tenancy::unresolved();
+    let tenancy = Tenancy::asking(owners(provider.hub()));
     let credentials = Arc::new(ArcSwap::from_pointee(credentials(config)));
     let quotas = Arc::new(ArcSwap::from_pointee(quotas(config)));
     let settings = StackSettings {
@@ -127,19 +129,35 @@ pub(super) fn provider_config(config: &Config, endpoint: Url) -> ProviderConfig 
     }
 }
 
+/// Returns what asks the Hub whose a token is.
+fn owners(hub: &HubClient) -> Arc<AskOwner> {
+    let hub = hub.clone();
+    Arc::new(move |token| {
+        let hub = hub.clone();
+        async move { hub.whoami(&token).await.map(|owner| owner.name) }.boxed()
+    })
+}
+
+/// Returns which tokens callers have of their own.
+pub(super) fn own_tokens(config: &Config) -> HashSet<SecretId> {
+    let keys = config.s3.credentials.iter().map(|one| &one.entitlement);
+    let users = config.ftp.users.iter().map(|one| &one.entitlement);
+    keys.chain(users)
+        .filter_map(|entitlement| Some(entitlement.home.hub_token.as_ref()?.id()))
+        .collect()
+}
+
 /// Returns who is let in.
 pub(super) fn credentials(config: &Config) -> CredentialStore {
     let keys = config.s3.credentials.iter().map(|credential| S3Key {
         access_key_id: credential.access_key_id.clone(),
         secret: credential.secret.clone(),
-        rights: credential.rights,
-        reach: credential.reach.clone(),
+        entitlement: credential.entitlement.clone(),
     });
     let users = config.ftp.users.iter().map(|user| PasswordUser {
         name: user.name.clone(),
         password: user.password.clone(),
-        rights: user.rights,
-        reach: user.reach.clone(),
+        entitlement: user.entitlement.clone(),
     });
     CredentialStore::new(keys, users).letting_strangers_read(config.s3.anonymous_read)
 }

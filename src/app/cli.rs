@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::app::credentials::CredentialsArguments;
 use crate::app::warm::WarmArguments;
 use crate::config::parse;
 use crate::config::setting::{CONFIG_VARIABLE, Kind, SETTINGS, Setting};
@@ -39,6 +40,8 @@ pub enum Command {
     HealthCheck(HealthCheckArguments),
     /// Bring back what was overwritten or deleted.
     Undelete(UndeleteArguments),
+    /// Add, list, or revoke credentials of the configuration file.
+    Credentials(CredentialsArguments),
     /// Fill the disk cache.
     Warm(WarmArguments),
 }
@@ -55,6 +58,9 @@ enum Subcommands {
     /// Bring back what was overwritten or deleted, in buckets that keep it (`undo` in the configuration file).
     #[command(name = "undelete")]
     Undelete(UndeleteArguments),
+    /// Add, list, or revoke S3 credentials and FTP users of the configuration file; a running gateway follows by itself.
+    #[command(name = "credentials")]
+    Credentials(CredentialsArguments),
     /// Read objects into the disk cache of the configuration, before somebody asks for them; exit code 1 if one is missing.
     Warm(WarmArguments),
 }
@@ -197,6 +203,7 @@ fn from_matches(matches: &ArgMatches) -> Result<Invocation, clap::Error> {
             Subcommands::DevHub(arguments) => Command::DevHub(arguments),
             Subcommands::HealthCheck(arguments) => Command::HealthCheck(arguments),
             Subcommands::Undelete(arguments) => Command::Undelete(arguments),
+            Subcommands::Credentials(arguments) => Command::Credentials(arguments),
             Subcommands::Warm(arguments) => Command::Warm(arguments),
         },
         None if matches.get_flag("check-config") => Command::CheckConfig,

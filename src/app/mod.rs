@@ -12,16 +12,19 @@
 //! | `announce` | tells people and programs that the gateway is there |
 //! | `devhub` | runs the development Hub, alone or inside the gateway |
 //! | `undelete` | brings back what was overwritten or deleted |
+//! | `credentials` | changes the credentials of the configuration file |
 //! | [`warm`] | fills the disk cache |
 //! | `healthcheck` | asks a running gateway how it is |
 
 pub mod cli;
+pub mod credentials;
 pub mod reload;
 pub mod serve;
 pub mod warm;
 
 mod announce;
 mod assemble;
+
 #[cfg(feature = "devhub")]
 mod devhub;
 mod healthcheck;
@@ -37,6 +40,7 @@ use std::time::Duration;
 
 use crate::app::cli::{Command, Invocation};
 use crate::app::reload::Sources;
+use crate::config::setting::CONFIG_VARIABLE;
 use crate::config::{Config, ConfigError, print};
 use crate::telemetry::{Metrics, Telemetry, TraceSettings};
 
@@ -129,6 +133,15 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
         }
         #[cfg(feature = "devhub")]
         Command::DevHub(arguments) => block_on(devhub::run_alone(arguments)),
+        Command::Credentials(arguments) => {
+            let path = sources.file_path().ok_or_else(|| {
+                Failure::configuration(format!(
+                    "credentials are kept in the configuration file: name it by --config or {CONFIG_VARIABLE}"
+                ))
+            })?;
+            print!("{}", credentials::run(&path, arguments)?);
+            Ok(())
+        }
         Command::Undelete(arguments) => {
             let config = Config::resolve(&values()?)?;
             block_on(async move { undelete::run(&config, &arguments).await })

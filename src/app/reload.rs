@@ -13,8 +13,8 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
-use crate::app::assemble::{credentials, quotas};
-use crate::config::setting::SETTINGS;
+use crate::app::assemble::{credentials, own_tokens, quotas};
+use crate::config::setting::{CONFIG_VARIABLE, SETTINGS};
 use crate::config::source::Environment;
 use crate::config::{Config, ConfigError, HubChoice, Values};
 use crate::layers::auth::CredentialStore;
@@ -57,6 +57,13 @@ impl Sources {
     /// Errors: a file cannot be read, or a value is given in two ways at once.
     pub fn values(&self) -> Result<Values, ConfigError> {
         Values::gather(&self.environment, &self.flags, self.file.as_deref())
+    }
+
+    /// Returns the configuration file, if one is named.
+    pub(super) fn file_path(&self) -> Option<PathBuf> {
+        let named = self.environment.get(CONFIG_VARIABLE);
+        let named = named.filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.file.clone().or(named)
     }
 }
 
@@ -227,6 +234,7 @@ impl Reloader {
         if !is_same {
             let store = Arc::new(credentials(config));
             self.followers.credentials.store(store);
+            self.followers.tenancy.keep_only(&own_tokens(config));
             renewed.push("the credentials");
         }
         let quotas = quotas(config);

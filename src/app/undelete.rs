@@ -14,9 +14,7 @@ use crate::app::upstream::Upstream;
 use crate::config::Config;
 use crate::provider::HfProvider;
 use crate::provider::undo::{CopiesOf, KeptCopy, copy_at};
-use crate::storage::{
-    BucketId, BucketName, ObjectKey, Principal, Reach, Rights, StorageError, Tenant,
-};
+use crate::storage::{BucketId, BucketName, ObjectKey, Principal, StorageError, Tenant};
 use crate::telemetry::Metrics;
 
 /// Objects brought back at the same time; they share calls.
@@ -86,11 +84,7 @@ async fn tenant(
         }
     };
     Ok(Tenant {
-        principal: Principal {
-            id: "undelete".into(),
-            rights: Rights::All,
-            reach: Reach::default(),
-        },
+        principal: Principal::unlimited("undelete"),
         namespace,
         extra_namespaces: config.extra_namespaces.as_slice().into(),
         hub_token: upstream.token.clone(),

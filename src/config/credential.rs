@@ -5,10 +5,11 @@ use std::path::Path;
 
 use argon2::password_hash::phc::PasswordHash;
 
+use crate::config::entitlement::entitlement;
 use crate::config::error::ConfigError;
-use crate::config::file::{FtpUserEntry, RightsEntry};
+use crate::config::file::FtpUserEntry;
 use crate::config::source::{Origin, Values, read_secret_file};
-use crate::storage::{BucketName, ObjectKey, Reach, Rights, Secret, StoredPassword};
+use crate::storage::{Entitlement, Secret, StoredPassword};
 
 /// An S3 access key with its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +19,7 @@ pub struct S3Credential {
     /// The secret half, which signs requests.
     pub secret: Secret,
     /// What it may do.
-    pub rights: Rights,
-    /// Where it may do it.
-    pub reach: Reach,
+    pub entitlement: Entitlement,
     /// Whether it is the well-known credential of the development Hub, and may therefore be shown.
     pub is_built_in: bool,
 }
@@ -33,9 +32,7 @@ pub struct FtpUser {
     /// What the password is checked against.
     pub password: StoredPassword,
     /// What the user may do.
-    pub rights: Rights,
-    /// Where the user may do it.
-    pub reach: Reach,
+    pub entitlement: Entitlement,
     /// Whether it is the well-known user of the development Hub, whose password may be shown.
     pub is_built_in: bool,
 }
@@ -54,8 +51,7 @@ pub fn s3_credentials(values: &Values) -> Result<Vec<S3Credential>, ConfigError>
         credentials.push(S3Credential {
             access_key_id,
             secret,
-            rights: Rights::All,
-            reach: Reach::default(),
+            entitlement: Entitlement::default(),
             is_built_in: !is_given,
         });
     }
@@ -68,15 +64,10 @@ pub fn s3_credentials(values: &Values) -> Result<Vec<S3Credential>, ConfigError>
                 entry.secret_access_key_file.as_deref(),
             )?,
             access_key_id: entry.access_key_id.clone(),
-            rights: rights(entry.rights),
-            reach: reach(
+            entitlement: entitlement(
                 values,
                 &format!("S3 credential `{}`", entry.access_key_id),
-                &ReachEntry {
-                    root: entry.root.as_deref(),
-                    buckets: entry.buckets.as_deref(),
-                    manages_buckets: entry.manages_buckets,
-                },
+                &entry.entitlement,
             )?,
             is_built_in: false,
         });
@@ -98,8 +89,7 @@ pub fn ftp_users(values: &Values) -> Result<Vec<FtpUser>, ConfigError> {
         users.push(FtpUser {
             name,
             password: StoredPassword::Plain(password),
-            rights: Rights::All,
-            reach: Reach::default(),
+            entitlement: Entitlement::default(),
             is_built_in: !is_given,
         });
     }
@@ -107,15 +97,10 @@ pub fn ftp_users(values: &Values) -> Result<Vec<FtpUser>, ConfigError> {
         users.push(FtpUser {
             password: stored_password(values, entry)?,
             name: entry.name.clone(),
-            rights: rights(entry.rights),
-            reach: reach(
+            entitlement: entitlement(
                 values,
                 &format!("FTP user `{}`", entry.name),
-                &ReachEntry {
-                    root: entry.root.as_deref(),
-                    buckets: entry.buckets.as_deref(),
-                    manages_buckets: entry.manages_buckets,
-                },
+                &entry.entitlement,
             )?,
             is_built_in: false,
         });
@@ -146,7 +131,10 @@ fn pair(
     )))
 }
 
-fn entry_secret(
+/// Returns a secret of a table of the file, given directly or by the path of a file.
+///
+/// Errors: it is missing, empty, given twice, or its file cannot be read.
+pub(super) fn entry_secret(
     values: &Values,
     what: &str,
     direct: Option<&str>,
@@ -188,53 +176,10 @@ fn stored_password(values: &Values, entry: &FtpUserEntry) -> Result<StoredPasswo
     Ok(StoredPassword::Argon2(Secret::new(hash)))
 }
 
-/// What the file says of the reach of somebody.
-struct ReachEntry<'a> {
-    root: Option<&'a str>,
-    buckets: Option<&'a [String]>,
-    manages_buckets: Option<bool>,
-}
-
-fn reach(values: &Values, whose: &str, entry: &ReachEntry<'_>) -> Result<Reach, ConfigError> {
-    let refuse = |problem: String| refused_entry(values, &format!("the {whose} {problem}"));
-    let bucket = |name: &str| {
-        BucketName::new(name)
-            .map_err(|_| refuse(format!("names the bucket `{name}`, which cannot exist")))
-    };
-    let buckets = entry.buckets.map(|names| {
-        names
-            .iter()
-            .map(|name| bucket(name))
-            .collect::<Result<_, _>>()
-    });
-    let root = entry.root.unwrap_or_default().trim_matches('/');
-    let (first, rest) = root.split_once('/').unwrap_or((root, ""));
-    if !root.is_empty() {
-        bucket(first)?;
-    }
-    if !rest.is_empty() && ObjectKey::new(rest).is_err()
-        || rest.split('/').any(|name| matches!(name, "." | ".."))
-    {
-        return Err(refuse(format!("has the root `{root}`, which cannot exist")));
-    }
-    Ok(Reach {
-        buckets: buckets.transpose()?,
-        // Whoever sees one bucket only has no list to create others in.
-        manages_buckets: entry.manages_buckets.unwrap_or(root.is_empty()) && root.is_empty(),
-        root: root.into(),
-    })
-}
-
-fn refused_entry(values: &Values, sentence: &str) -> ConfigError {
+/// Returns the error of something wrong in a table of the file.
+pub(super) fn refused_entry(values: &Values, sentence: &str) -> ConfigError {
     let file = values.file_path.clone().unwrap_or_default();
     ConfigError::new(format!("{}: {sentence}", file.display()))
-}
-
-fn rights(entry: RightsEntry) -> Rights {
-    match entry {
-        RightsEntry::All => Rights::All,
-        RightsEntry::ReadOnly => Rights::ReadOnly,
-    }
 }
 
 fn refuse_doubles<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
@@ -257,6 +202,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::storage::{BucketName, Rights};
 
     fn values(file: &str, pairs: &[(&str, &str)]) -> Values {
         let dir = tempfile::tempdir().unwrap();
@@ -293,8 +239,11 @@ mod tests {
         let from_file = s3_credentials(&values(file, &[])).unwrap();
         assert_eq!(from_file.len(), 1);
         assert_eq!(
-            (from_file[0].access_key_id.as_str(), from_file[0].rights),
-            ("ci", Rights::ReadOnly)
+            (
+                from_file[0].access_key_id.as_str(),
+                &from_file[0].entitlement.rights
+            ),
+            ("ci", &Rights::ReadOnly)
         );
         assert_eq!(s3_credentials(&values(file, &own)).unwrap().len(), 2);
     }
@@ -302,7 +251,11 @@ mod tests {
     #[test]
     fn a_credential_may_be_confined() {
         let file = "[[s3_credentials]]\naccess_key_id = \"ci\"\nsecret_access_key = \"s\"\nroot = \"data/in\"";
-        let confined = s3_credentials(&values(file, &[])).unwrap().remove(0).reach;
+        let confined = s3_credentials(&values(file, &[]))
+            .unwrap()
+            .remove(0)
+            .entitlement
+            .reach;
         assert_eq!(
             (&*confined.root, confined.manages_buckets),
             ("data/in", false)
@@ -346,15 +299,20 @@ mod tests {
             "password = \"p\"\nrights = \"read-only\"\nroot = \"/data/in/\"\nbuckets = [\"data\", \"more\"]",
         )
         .unwrap();
-        assert_eq!(ann.rights, Rights::ReadOnly);
-        assert_eq!(&*ann.reach.root, "data/in");
-        assert!(!ann.reach.manages_buckets);
-        assert!(ann.reach.includes(&BucketName::new("more").unwrap()));
-        assert!(!ann.reach.includes(&BucketName::new("other").unwrap()));
-        assert_eq!(user("password = \"p\"").unwrap().reach, Reach::default());
+        let Entitlement { rights, reach, .. } = ann.entitlement;
+        assert_eq!(rights, Rights::ReadOnly);
+        assert_eq!(&*reach.root, "data/in");
+        assert!(!reach.manages_buckets);
+        assert!(reach.includes(&BucketName::new("more").unwrap()));
+        assert!(!reach.includes(&BucketName::new("other").unwrap()));
+        assert_eq!(
+            user("password = \"p\"").unwrap().entitlement,
+            Entitlement::default()
+        );
         assert!(
             !user("password = \"p\"\nmanages_buckets = false")
                 .unwrap()
+                .entitlement
                 .reach
                 .manages_buckets
         );

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::config::entitlement::EntitlementEntry;
 use crate::config::error::ConfigError;
 use crate::config::setting::{self, Setting};
 
@@ -62,21 +63,15 @@ pub struct S3CredentialEntry {
     pub secret_access_key: Option<String>,
     /// Path of a file with the secret half.
     pub secret_access_key_file: Option<String>,
-    /// `all`, the default, or `read-only`.
-    #[serde(default)]
-    pub rights: RightsEntry,
-    /// The only place that it may touch: `bucket`, or `bucket/directory` for the keys that begin with `directory/`.
-    pub root: Option<String>,
-    /// The only buckets that it may name. By default, all of them.
-    pub buckets: Option<Vec<String>>,
-    /// Whether it may create and delete buckets: by default, if it has all rights and no root.
-    pub manages_buckets: Option<bool>,
     /// Requests in flight at most; 0 for no limit. By default, as for everybody.
     pub max_requests: Option<usize>,
     /// Bytes a second of all its downloads together, such as `50 MiB`; `0` for no limit.
     pub download_rate: Option<String>,
     /// The same of uploads.
     pub upload_rate: Option<String>,
+    /// What it may do: the other keys of the table.
+    #[serde(skip)]
+    pub entitlement: EntitlementEntry,
 }
 
 /// A `[[ftp_users]]` table.
@@ -91,21 +86,15 @@ pub struct FtpUserEntry {
     pub password_file: Option<String>,
     /// Argon2 hash of the password, in PHC form: `$argon2id$…`.
     pub password_hash: Option<String>,
-    /// `all`, the default, or `read-only`.
-    #[serde(default)]
-    pub rights: RightsEntry,
-    /// What the user sees as `/`: `bucket` or `bucket/directory`. By default, the list of buckets.
-    pub root: Option<String>,
-    /// The only buckets that the user may enter. By default, all of them.
-    pub buckets: Option<Vec<String>>,
-    /// Whether the user may create and delete buckets: by default, if it has all rights and no root.
-    pub manages_buckets: Option<bool>,
     /// Requests in flight at most; 0 for no limit. By default, as for everybody.
     pub max_requests: Option<usize>,
     /// Bytes a second of all its downloads together, such as `50 MiB`; `0` for no limit.
     pub download_rate: Option<String>,
     /// The same of uploads.
     pub upload_rate: Option<String>,
+    /// What it may do: the other keys of the table.
+    #[serde(skip)]
+    pub entitlement: EntitlementEntry,
 }
 
 /// A `[[cors_rules]]` table.
@@ -126,17 +115,6 @@ pub struct CorsRuleEntry {
     pub expose: Vec<String>,
     /// How long a browser may remember that it asked.
     pub max_age: Option<String>,
-}
-
-/// What a credential or user of the file may do.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RightsEntry {
-    /// Everything.
-    #[default]
-    All,
-    /// Reading and listing.
-    ReadOnly,
 }
 
 impl std::fmt::Debug for S3CredentialEntry {
@@ -169,8 +147,17 @@ fn parse(text: &str) -> Result<FileContents, String> {
     let mut contents = FileContents::default();
     for (key, value) in table {
         match key.as_str() {
-            "s3_credentials" => contents.s3_credentials = list(&key, value)?,
-            "ftp_users" => contents.ftp_users = list(&key, value)?,
+            "s3_credentials" => {
+                contents.s3_credentials =
+                    entitled(&key, value, |entry: &mut S3CredentialEntry| {
+                        &mut entry.entitlement
+                    })?;
+            }
+            "ftp_users" => {
+                contents.ftp_users = entitled(&key, value, |entry: &mut FtpUserEntry| {
+                    &mut entry.entitlement
+                })?;
+            }
             "cors_rules" => contents.cors_rules = list(&key, value)?,
             "undo" => contents.undo = list(&key, value)?,
             _ => contents.values.push(setting_value(key, &value)?),
@@ -191,6 +178,29 @@ fn located(error: &toml::de::Error, text: &str) -> String {
 
 fn list<T: serde::de::DeserializeOwned>(key: &str, value: toml::Value) -> Result<T, String> {
     value
+        .try_into()
+        .map_err(|error: toml::de::Error| format!("`{key}`: {}", error.message()))
+}
+
+/// Reads tables of which some keys say what somebody is entitled to: these are taken out and read by themselves.
+fn entitled<T: serde::de::DeserializeOwned>(
+    key: &str,
+    value: toml::Value,
+    place: impl Fn(&mut T) -> &mut EntitlementEntry,
+) -> Result<Vec<T>, String> {
+    let tables: Vec<toml::Table> = list(key, value)?;
+    let read = |mut table: toml::Table| {
+        let shared = EntitlementEntry::KEYS.into_iter();
+        let shared: toml::Table = shared.filter_map(|key| table.remove_entry(key)).collect();
+        let mut entry: T = one(key, table)?;
+        *place(&mut entry) = one(key, shared)?;
+        Ok(entry)
+    };
+    tables.into_iter().map(read).collect()
+}
+
+fn one<T: serde::de::DeserializeOwned>(key: &str, table: toml::Table) -> Result<T, String> {
+    table
         .try_into()
         .map_err(|error: toml::de::Error| format!("`{key}`: {}", error.message()))
 }

@@ -10,7 +10,7 @@
 //! | [`setting`] | the table of all settings |
 //! | [`source`], [`mod@file`] | the sources and which one wins |
 //! | [`parse`] | texts into sizes, times, addresses, lists |
-//! | [`settings`], [`credential`], [`ftp`], [`cors`], [`quota`], [`undo`] | the typed configuration |
+//! | [`settings`], [`credential`], [`entitlement`], [`ftp`], [`cors`], [`quota`], [`undo`] | the typed configuration |
 //! | `resolve` | from texts to types, and the rules about what belongs together |
 //! | [`mod@print`] | the effective configuration as a TOML document without secrets |
 
@@ -18,6 +18,7 @@ pub mod cors;
 pub mod credential;
 #[cfg(test)]
 mod effects;
+pub mod entitlement;
 pub mod error;
 pub mod file;
 pub mod ftp;

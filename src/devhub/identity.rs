@@ -1,5 +1,8 @@
 //! Who calls the Hub, and what that caller may do.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use axum::extract::FromRequestParts;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -9,6 +12,25 @@ use super::config::{DevUser, TokenRole};
 use super::refusal::Refusal;
 use super::registry::{Bucket, BucketKey};
 use super::state::{Shared, State};
+use crate::storage::{Secret, SecretId};
+
+/// Tokens that no longer count.
+#[derive(Debug, Default)]
+pub(crate) struct Revoked(Mutex<HashSet<SecretId>>);
+
+impl Revoked {
+    pub(crate) fn insert(&self, token: &Secret) {
+        self.lock().insert(token.id());
+    }
+
+    fn contains(&self, token: &Secret) -> bool {
+        self.lock().contains(&token.id())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<SecretId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The caller of a Hub route.
 #[derive(Debug, Clone)]
@@ -35,7 +57,9 @@ impl FromRequestParts<Shared> for Caller {
             state.users.iter().enumerate().find(|(_, user)| {
                 bool::from(user.token.expose().as_bytes().ct_eq(token.as_bytes()))
             });
-        let (index, user) = known.ok_or_else(Refusal::bad_token)?;
+        let (index, user) = known
+            .filter(|(_, user)| !state.revoked.contains(&user.token))
+            .ok_or_else(Refusal::bad_token)?;
         Ok(Self::User(index, user.clone()))
     }
 }

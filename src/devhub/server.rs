@@ -26,6 +26,7 @@ use super::observe::CutConnection;
 use super::refusal::Refusal;
 use super::state::{Shared, State, blocking};
 use super::{cas, control, hub};
+use crate::storage::Secret;
 
 /// Bytes of a body of the Hub's API: 1,000 lines of a batch with keys of 1,024 escaped bytes fit.
 const MAX_API_BODY: usize = 16 << 20;
@@ -100,6 +101,11 @@ impl DevHub {
     /// Breaks off all change feeds that are followed now.
     pub fn cut_feeds(&self) {
         self.state.registry.feeds().cut();
+    }
+
+    /// Refuses a token from now on, as after its owner has revoked it. CAS tokens that it was given for count until they end.
+    pub fn revoke(&self, token: &Secret) {
+        self.state.revoked.insert(token);
     }
 
     /// Stops listening, lets running calls end for a second, and gives the directory free.

@@ -13,6 +13,7 @@ use super::clock::now_secs;
 use super::config::{DevHubConfig, DevHubError, DevUser};
 use super::faults::Faults;
 use super::grants::Grants;
+use super::identity::Revoked;
 use super::registry::Registry;
 use super::signer::Signer;
 use super::store::Store;
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) storage_url: Url,
     /// The main user first.
     pub(crate) users: Vec<DevUser>,
+    pub(crate) revoked: Revoked,
     pub(crate) registry: Arc<Registry>,
     pub(crate) store: Arc<Store>,
     pub(crate) signer: Arc<Signer>,
@@ -48,6 +50,7 @@ impl State {
             hub_url,
             storage_url,
             users: config.users(),
+            revoked: Revoked::default(),
             registry: Arc::new(Registry::open(&config.dir.join("hub.journal"))?),
             store: Arc::new(Store::open(&config.dir)?),
             faults: Arc::new(Faults::new(config.knobs.clone(), signer.clone())),

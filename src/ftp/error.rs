@@ -123,7 +123,8 @@ fn verdict(error: &StorageError) -> (u16, ErrorKind) {
         | E::WrongRegion { .. }
         | E::RequestExpired { .. }
         | E::RequestTimeTooSkewed { .. }
-        | E::InvalidToken => (550, K::PermissionDenied),
+        | E::InvalidToken
+        | E::ExpiredToken => (550, K::PermissionDenied),
         // What changed meanwhile may be looked at and tried again.
         E::PreconditionFailed { .. }
         | E::ConditionalRequestConflict

@@ -8,8 +8,7 @@ use tracing::{Instrument as _, Span};
 use unftp_core::auth::UserDetail;
 
 use crate::storage::{
-    Credentials, Gateway, Operation, Principal, Protocol, RequestContext, Rights, Secret,
-    StorageError,
+    Credentials, Gateway, Operation, Principal, Protocol, RequestContext, Secret, StorageError,
 };
 
 /// A user who logged in.
@@ -71,12 +70,12 @@ impl User {
     /// Returns what the user sees as `/`: `bucket` or `bucket/directory`, without a slash at either end; empty for the
     /// list of buckets.
     pub(super) fn root(&self) -> &str {
-        &self.principal.reach.root
+        &self.principal.entitlement.reach.root
     }
 
     /// Reports whether the user may change anything.
     pub(super) fn may_write(&self) -> bool {
-        self.principal.rights == Rights::All
+        self.principal.entitlement.rights.may_change()
     }
 }
 
@@ -91,15 +90,10 @@ impl UserDetail for User {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Reach;
 
     #[test]
     fn neither_form_shows_the_password() {
-        let principal = Principal {
-            id: "ann".into(),
-            rights: Rights::All,
-            reach: Reach::default(),
-        };
+        let principal = Principal::unlimited("ann");
         let user = User::new(principal, Secret::new("hush"), None);
         assert_eq!(user.to_string(), "ann");
         assert!(!format!("{user:?}").contains("hush"));

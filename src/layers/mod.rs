@@ -15,6 +15,7 @@
 //! | [`reach`] | which buckets and directories a principal sees |
 //! | [`namespace`] | whose buckets a principal sees |
 //! | [`public`] | which buckets callers without credentials see |
+//! | [`proof`] | what callers with one Hub token see of what was learnt with another |
 //! | [`cache`] | which look-ups need no upstream call |
 //! | [`retry`] | which operations are tried again |
 //! | [`provider_metrics`] | what is counted of an attempt |
@@ -27,6 +28,7 @@ pub mod cache;
 pub mod deadline;
 pub mod metrics;
 pub mod namespace;
+pub mod proof;
 pub mod provider_metrics;
 pub mod public;
 pub mod quota;
@@ -46,7 +48,8 @@ pub use auth::AuthLayer;
 pub use cache::{FileInfoCacheLayer, FileInfoLimits};
 pub use deadline::{DeadlineLayer, Deadlines};
 pub use metrics::RequestMetricsLayer;
-pub use namespace::{NamespaceLayer, Scope, Tenancy};
+pub use namespace::{AskOwner, NamespaceLayer, Scope, Tenancy};
+pub use proof::ProofLayer;
 pub use provider_metrics::ProviderMetricsLayer;
 pub use public::PublicReadLayer;
 pub use quota::{Holder, Quotas};

@@ -45,6 +45,7 @@ pub(super) fn status(error: &StorageError) -> Status {
         | StorageError::RequestExpired { .. }
         | StorageError::RequestTimeTooSkewed { .. }
         | StorageError::InvalidToken
+        | StorageError::ExpiredToken
         | StorageError::PreconditionFailed { .. }
         | StorageError::ConditionalRequestConflict
         | StorageError::NotImplemented { .. }

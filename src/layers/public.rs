@@ -95,7 +95,7 @@ impl<S: StorageService<Tenant>> Service<StorageRequest<Tenant>> for PublicRead<S
     }
 
     fn call(&mut self, mut request: StorageRequest<Tenant>) -> Self::Future {
-        if request.caller.principal.rights == Rights::PublicRead {
+        if request.caller.principal.entitlement.rights == Rights::PublicRead {
             let next = self.clone();
             let ready = std::mem::replace(self, next);
             return Either::Right(ready.read(request).boxed());
@@ -212,8 +212,8 @@ mod tests {
     use super::*;
     use crate::layers::testing::{head, principal, request};
     use crate::storage::{
-        BucketCreated, BucketFound, BucketInfo, BucketName, CreateBucket, Namespace, ObjectFound,
-        Principal, Secret,
+        BucketCreated, BucketFound, BucketInfo, BucketName, CreateBucket, Entitlement, Namespace,
+        ObjectFound, Principal, Secret,
     };
 
     /// A provider with one bucket `b`, whose visibility the test sets; `None` for no bucket.
@@ -267,7 +267,10 @@ mod tests {
     fn tenant(rights: Rights) -> Tenant {
         Tenant {
             principal: Principal {
-                rights,
+                entitlement: Entitlement {
+                    rights,
+                    ..Entitlement::default()
+                },
                 ..principal()
             },
             namespace: Namespace::new("org").unwrap(),

@@ -10,8 +10,8 @@ use futures::{FutureExt as _, TryFutureExt as _};
 use tower::{Layer, Service};
 
 use crate::storage::{
-    Access, Announce, AnyOperation, AnyOutput, BucketName, Principal, Reach, StorageError,
-    StorageRequest, StorageService,
+    Access, AnyOperation, AnyOutput, BucketName, Entitlement, Extent, Principal, Reach, Rights,
+    StorageError, StorageRequest, StorageService,
 };
 use crate::telemetry::{AuthFailure, Metrics, RefusedBy};
 
@@ -20,7 +20,7 @@ use crate::telemetry::{AuthFailure, Metrics, RefusedBy};
 /// # Behaviour
 /// - A principal with a root names no object outside of it, as a source neither, and lists none; nor does it create or
 ///   delete buckets. Such an operation reaches nothing below.
-/// - The list of buckets holds those within reach.
+/// - The list of buckets holds those within reach, and of those the ones into which some right goes.
 /// - A principal without limits passes, and so does a question for one's own identity.
 #[derive(Debug, Clone)]
 pub struct ReachLayer {
@@ -66,8 +66,8 @@ impl<S: StorageService<Principal>> Service<StorageRequest<Principal>> for Reachi
     }
 
     fn call(&mut self, request: StorageRequest<Principal>) -> Self::Future {
-        let reach = &request.caller.reach;
-        if *reach == Reach::default() {
+        let Entitlement { rights, reach, .. } = &request.caller.entitlement;
+        if *reach == Reach::default() && !matches!(rights, Rights::Granted { .. }) {
             return Either::Left(self.inner.call(request));
         }
         if let Err(refusal) = check(reach, &request.operation) {
@@ -79,20 +79,20 @@ impl<S: StorageService<Principal>> Service<StorageRequest<Principal>> for Reachi
         if !matches!(request.operation, AnyOperation::ListBuckets(_)) {
             return Either::Left(self.inner.call(request));
         }
-        let reach = reach.clone();
+        let (rights, reach) = (rights.clone(), reach.clone());
         let answer = self.inner.call(request);
-        let shown = answer.map_ok(move |output| within(&reach, output));
+        let shown = answer.map_ok(move |output| within(&rights, &reach, output));
         Either::Right(Either::Left(shown.boxed()))
     }
 }
 
-/// Removes from a list of buckets those that are out of reach.
-fn within(reach: &Reach, mut output: AnyOutput) -> AnyOutput {
+/// Removes from a list of buckets those that are out of reach, and those into which no right goes.
+fn within(rights: &Rights, reach: &Reach, mut output: AnyOutput) -> AnyOutput {
     let root = Root::of(reach);
     if let AnyOutput::ListBuckets(list) = &mut output {
         list.buckets.retain(|bucket| {
             let is_in_root = root.is_none_or(|root| root.bucket == bucket.name.as_str());
-            is_in_root && reach.includes(&bucket.name)
+            is_in_root && reach.includes(&bucket.name) && rights.see(&bucket.name)
         });
     }
     output
@@ -106,12 +106,12 @@ fn check(reach: &Reach, operation: &AnyOperation) -> Result<(), StorageError> {
     if operation.access() == Access::Admin {
         return Err(StorageError::denied("buckets are out of reach"));
     }
-    if let Some(bucket) = operation.bucket() {
-        root.check_bucket(bucket)?;
-    }
-    for (bucket, name) in named(operation) {
-        root.check_bucket(bucket)?;
-        if !root.holds(name) {
+    for touch in operation.touches() {
+        if let Some(bucket) = touch.bucket {
+            root.check_bucket(bucket)?;
+        }
+        if touch.extent != Extent::Bucket && !root.holds(touch.name) {
+            let name = touch.name;
             return Err(StorageError::denied(format!("`{name}` is out of reach")));
         }
     }
@@ -149,50 +149,6 @@ impl<'a> Root<'a> {
     }
 }
 
-/// Returns the keys that an operation names, and the texts that the keys begin with which it lists.
-fn named(operation: &AnyOperation) -> Vec<(&BucketName, &str)> {
-    use AnyOperation as O;
-    fn own<'a>(bucket: &'a BucketName, key: &'a str) -> Vec<(&'a BucketName, &'a str)> {
-        vec![(bucket, key)]
-    }
-    match operation {
-        O::ListBuckets(_)
-        | O::Identify(_)
-        | O::CreateBucket(_)
-        | O::HeadBucket(_)
-        | O::DeleteBucket(_) => Vec::new(),
-        O::Announce(Announce(coming)) => named(coming),
-        O::ListObjects(one) => own(&one.bucket, &one.prefix),
-        O::ListUploads(one) => own(&one.bucket, &one.prefix),
-        O::HeadObject(one) => own(&one.bucket, one.key.as_str()),
-        O::GetObject(one) => own(&one.bucket, one.key.as_str()),
-        O::DescribeObject(one) => own(&one.bucket, one.key.as_str()),
-        O::GetTags(one) => own(&one.bucket, one.key.as_str()),
-        O::PutTags(one) => own(&one.bucket, one.key.as_str()),
-        O::DeleteTags(one) => own(&one.bucket, one.key.as_str()),
-        O::PutObject(one) => own(&one.bucket, one.key.as_str()),
-        O::AppendObject(one) => own(&one.bucket, one.key.as_str()),
-        O::DeleteObject(one) => own(&one.bucket, one.key.as_str()),
-        O::CreateUpload(one) => own(&one.bucket, one.key.as_str()),
-        O::UploadPart(one) => own(&one.bucket, one.key.as_str()),
-        O::CompleteUpload(one) => own(&one.bucket, one.key.as_str()),
-        O::AbortUpload(one) => own(&one.bucket, one.key.as_str()),
-        O::ListParts(one) => own(&one.bucket, one.key.as_str()),
-        O::DeleteObjects(one) => {
-            let keys = one.deletions.iter().map(|deletion| deletion.key.as_str());
-            keys.map(|key| (&one.bucket, key)).collect()
-        }
-        O::CopyObject(one) => vec![
-            (&one.source_bucket, one.source_key.as_str()),
-            (&one.bucket, one.key.as_str()),
-        ],
-        O::UploadPartCopy(one) => vec![
-            (&one.source_bucket, one.source_key.as_str()),
-            (&one.bucket, one.key.as_str()),
-        ],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -205,8 +161,8 @@ mod tests {
         Script, copy, copy_part, delete, delete_all, get, head, principal, put, request,
     };
     use crate::storage::{
-        BucketInfo, BucketList, CreateBucket, DeleteBucket, HeadBucket, ListBuckets, ListObjects,
-        ListStart, Visibility,
+        Actions, BucketInfo, BucketList, CreateBucket, DeleteBucket, Grant, HeadBucket,
+        ListBuckets, ListObjects, ListStart, Pattern, Visibility,
     };
 
     fn reach(root: &str) -> Reach {
@@ -235,7 +191,10 @@ mod tests {
         let script = Script::new();
         let service = ReachLayer::new(&Metrics::new()).layer(script.clone());
         let caller = Principal {
-            reach: reach(root),
+            entitlement: Entitlement {
+                reach: reach(root),
+                ..Entitlement::default()
+            },
             ..principal()
         };
         let answer = service.oneshot(request(caller, operation)).await;
@@ -316,16 +275,30 @@ mod tests {
             buckets: Some(Arc::new([bucket("c"), bucket("a"), bucket("x")])),
             ..Reach::default()
         };
-        for (reach, expected) in [
-            (Reach::default(), "abc"),
-            (limited, "ac"),
-            (reach("b"), "b"),
-            (reach("b/team"), "b"),
-            (reach("x"), ""),
+        let granted = Rights::Granted {
+            everywhere: Actions::default(),
+            grants: Arc::new([Grant {
+                bucket: Pattern::new("c"),
+                prefix: "team/".into(),
+                actions: Actions::READ_ONLY,
+            }]),
+        };
+        for (reach, rights, expected) in [
+            (Reach::default(), Rights::All, "abc"),
+            (Reach::default(), granted.clone(), "c"),
+            (limited.clone(), granted, "c"),
+            (limited, Rights::All, "ac"),
+            (reach("b"), Rights::All, "b"),
+            (reach("b/team"), Rights::All, "b"),
+            (reach("x"), Rights::All, ""),
         ] {
             let service = ReachLayer::new(&Metrics::new()).layer(inner);
             let caller = Principal {
-                reach,
+                entitlement: Entitlement {
+                    reach,
+                    rights,
+                    ..Entitlement::default()
+                },
                 ..principal()
             };
             let answer = service.oneshot(request(caller, ListBuckets {})).await;

@@ -16,8 +16,8 @@ use crate::storage::{
     ContentHash, CopyObject, Credentials, DeleteObject, DeleteObjects, Deletion, GetObject, Guards,
     HeadObject, Namespace, ObjectCopied, ObjectData, ObjectDeleted, ObjectFound, ObjectInfo,
     ObjectKey, ObjectMetadata, ObjectWritten, ObjectsDeleted, PartNumber, Payload, Principal,
-    Protocol, PutObject, Reach, ReadConditions, RequestContext, Rights, Secret, StorageError,
-    StorageRequest, Tenant, UploadCompleted, UploadId, UploadPartCopy, WriteConditions,
+    Protocol, PutObject, ReadConditions, RequestContext, Secret, StorageError, StorageRequest,
+    Tenant, UploadCompleted, UploadId, UploadPartCopy, WriteConditions,
 };
 
 /// Answers every operation about an object whose content is its version: each write that lands raises it.
@@ -344,11 +344,7 @@ pub(crate) fn delete_all(names: &[&str]) -> DeleteObjects {
 }
 
 pub(crate) fn principal() -> Principal {
-    Principal {
-        id: "tester".into(),
-        rights: Rights::All,
-        reach: Reach::default(),
-    }
+    Principal::unlimited("tester")
 }
 
 pub(crate) fn tenant(namespace: &str) -> Tenant {

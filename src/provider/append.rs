@@ -221,7 +221,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::storage::{ObjectKey, ObjectMetadata};
+    use crate::storage::{ObjectKey, ObjectMetadata, Secret};
 
     fn hash(digit: char) -> ContentHash {
         digit.to_string().repeat(64).parse().unwrap()
@@ -259,8 +259,9 @@ mod tests {
 
     #[test]
     fn what_is_shorter_than_a_chunk_is_not_referred_to() {
-        let access =
-            AccessSource::new(|_, _| Box::pin(ready(Err(StorageError::internal("not asked for")))));
+        let access = AccessSource::new(Secret::new("").id(), |_, _| {
+            Box::pin(ready(Err(StorageError::internal("not asked for"))))
+        });
         let spans = |len_bytes| {
             let kept = kept(1 << 30, 'a', len_bytes).unwrap();
             kept.slice(&access).map(|slice| slice.span.end)

@@ -157,15 +157,11 @@ fn info(name: BucketName, record: &BucketRecord) -> BucketInfo {
 mod tests {
     use super::*;
     use crate::provider::hub::fake::{FakeHub, Reply};
-    use crate::storage::{Namespace, Principal, Reach, Rights, Secret};
+    use crate::storage::{Namespace, Principal, Secret};
 
     fn tenant(extra: &[&str]) -> Tenant {
         Tenant {
-            principal: Principal {
-                id: "key".into(),
-                rights: Rights::All,
-                reach: Reach::default(),
-            },
+            principal: Principal::unlimited("key"),
             namespace: Namespace::new("me").unwrap(),
             extra_namespaces: extra
                 .iter()

@@ -159,7 +159,7 @@ impl HfProvider {
     /// Returns the way to a bucket's CAS for a tenant.
     fn access(&self, tenant: &Tenant, bucket: &BucketId) -> AccessSource {
         let (hub, token, bucket) = (self.0.hub.clone(), tenant.hub_token.clone(), bucket.clone());
-        AccessSource::new(move |scope, refused: Option<CasAccess>| {
+        AccessSource::new(token.id(), move |scope, refused: Option<CasAccess>| {
             let (hub, token, bucket) = (hub.clone(), token.clone(), bucket.clone());
             async move {
                 let scope = match scope {

@@ -133,6 +133,10 @@ impl HfProvider {
                 self.foresee(&tenant, *coming).await?;
                 AnyOutput::Announce(Announced {})
             }
+            // Credentials are the auth layer's affair, and are issued there.
+            AnyOperation::IssueSession(_) => {
+                return Err(StorageError::internal("a session came to the provider"));
+            }
             AnyOperation::DescribeObject(operation) => {
                 AnyOutput::DescribeObject(self.describe_object(&tenant, operation).await?)
             }

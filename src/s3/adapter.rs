@@ -19,15 +19,16 @@ use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use crate::s3::access_log::Note;
 use crate::s3::body::LentBody;
 use crate::s3::config::S3Config;
-use crate::s3::exchange::{self, Exchange};
+use crate::s3::exchange::{self, Caller, Exchange};
 use crate::s3::fault::Fault;
 use crate::s3::params::Params;
 use crate::s3::route::{BucketAction, ObjectAction, Route};
 use crate::s3::target::Target;
 use crate::s3::{
-    attributes, bucket, copy, cors, delete, edge, form, list, multipart, part_copy, read, tagging,
-    uploads, versions, write,
+    attributes, bucket, copy, cors, delete, edge, form, list, multipart, part_copy, read, sts,
+    tagging, uploads, versions, write,
 };
+use crate::sigv4::Service;
 use crate::storage::{Gateway, StorageError};
 use crate::telemetry::Metrics;
 
@@ -116,6 +117,17 @@ impl Adapter {
         note.operation = route.name();
         let gateway = self.gateway.clone();
         let config = Arc::clone(&self.config);
+        if route == Route::Sts {
+            let caller = |head: &Parts, body_sha256: &str| {
+                let service = Service::Sts { body_sha256 };
+                Caller::read(head, gateway.clone(), &config, service)
+            };
+            let surroundings = sts::Surroundings {
+                caller: &caller,
+                patience: config.document_timeout,
+            };
+            return sts::answer(surroundings, head, body, note).await;
+        }
         let exchange = Exchange::read(head, headers, body, params, gateway, config)?;
         if self.config.lets_strangers_read && route.asks_for_settings() && !exchange.is_signed() {
             return Err(StorageError::denied("Access Denied").into());
@@ -127,6 +139,8 @@ impl Adapter {
 async fn dispatch(route: Route, exchange: Exchange) -> Result<Response, Fault> {
     match route {
         Route::ListBuckets => bucket::list(exchange).await,
+        // Its claim cannot be read before its body, so it is answered before there is an exchange.
+        Route::Sts => Err(Fault::internal()),
         Route::Bucket(action, name) => match action {
             BucketAction::Create => bucket::create(exchange, name).await,
             BucketAction::Head => bucket::head(exchange, name).await,

@@ -264,6 +264,11 @@ fn verdict(error: &StorageError) -> (StatusCode, &'static str, String) {
             "InvalidToken",
             "The provided token was not issued by this gateway. Unset AWS_SESSION_TOKEN, and use the gateway's own keys.",
         ),
+        E::ExpiredToken => (
+            S::BAD_REQUEST,
+            "ExpiredToken",
+            "The provided token has expired.",
+        ),
         E::PreconditionFailed { .. } => (
             S::PRECONDITION_FAILED,
             "PreconditionFailed",
@@ -446,6 +451,7 @@ mod tests {
                 server_time: "s".into(),
             },
             E::InvalidToken,
+            E::ExpiredToken,
             E::PreconditionFailed {
                 condition: "If-Match",
             },

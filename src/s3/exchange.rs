@@ -16,7 +16,7 @@ use crate::s3::header::text;
 use crate::s3::integrity;
 use crate::s3::params::Params;
 use crate::s3::server::OverTls;
-use crate::sigv4::{ClaimOptions, ContentSha256, claim, verify_document};
+use crate::sigv4::{ClaimOptions, ContentSha256, Service, claim, verify_document};
 use crate::storage::{
     Announce, AnyOperation, Credentials, Gateway, Integrity, Operation, Protocol, RequestContext,
     StorageError,
@@ -51,6 +51,32 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// Reads who a request's head claims to come from, for this service.
+    ///
+    /// Errors: whatever is wrong with the signature's form.
+    pub(super) fn read(
+        head: &Parts,
+        gateway: Gateway,
+        config: &S3Config,
+        service: Service<'_>,
+    ) -> Result<Self, Fault> {
+        let context = head.extensions.get::<RequestContext>().cloned();
+        let context = context.unwrap_or_else(|| RequestContext::new(Protocol::S3, None));
+        let is_trusted = comes_by_proxy(head, config);
+        let options = ClaimOptions {
+            region: config.requires_region.then_some(config.region.as_str()),
+            service,
+            trusts_forwarded_host: is_trusted,
+            repairs_accept_encoding: is_trusted,
+        };
+        let credentials = claim(head, options).map_err(StorageError::from)?.into();
+        Ok(Self {
+            gateway,
+            context,
+            credentials,
+        })
+    }
+
     /// Returns the request's id.
     pub(super) fn request_id(&self) -> Arc<str> {
         Arc::clone(&self.context.request_id)
@@ -95,25 +121,10 @@ impl Exchange {
         gateway: Gateway,
         config: Arc<S3Config>,
     ) -> Result<Self, Fault> {
-        let context = head.extensions.get::<RequestContext>().cloned();
-        let context = context.unwrap_or_else(|| RequestContext::new(Protocol::S3, None));
-        // Not the peer of the context, which may be the client that a proxy names.
-        let is_trusted = config
-            .trusted_proxies
-            .include(connected_peer(&head.extensions));
-        let options = ClaimOptions {
-            region: config.requires_region.then_some(config.region.as_str()),
-            trusts_forwarded_host: is_trusted,
-            repairs_accept_encoding: is_trusted,
-        };
-        let credentials = claim(head, options).map_err(StorageError::from)?.into();
-        let origin = origin(head, is_trusted);
+        let caller = Caller::read(head, gateway, &config, Service::S3)?;
+        let origin = origin(head, comes_by_proxy(head, &config));
         Ok(Self {
-            caller: Caller {
-                gateway,
-                context,
-                credentials,
-            },
+            caller,
             headers,
             params,
             body,
@@ -177,6 +188,12 @@ impl Exchange {
 /// Reads a body aside from its head, so that its rest can be dealt with whatever becomes of the request.
 pub(super) fn lend_body(head: &Parts, body: Body) -> (LentBody, Reclaim) {
     body::lend(body, &head.headers, head.version)
+}
+
+/// Reports whether a trusted proxy sent the request. Not by the peer of the context, which may be the client that it names.
+fn comes_by_proxy(head: &Parts, config: &S3Config) -> bool {
+    let peer = connected_peer(&head.extensions);
+    config.trusted_proxies.include(peer)
 }
 
 /// Returns the address at the other end of the connection: the client, or the nearest proxy.

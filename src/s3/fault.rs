@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::{self, HeaderName, HeaderValue};
 
 use crate::s3::header as s3_header;
+use crate::s3::sts;
 use crate::s3::xml::Document;
 use crate::storage::StorageError;
 
@@ -28,6 +29,8 @@ pub(super) struct Fault {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether the stack decided so, and has counted it.
     pub(super) is_from_stack: bool,
+    /// Whether the client speaks to the Security Token Service, whose documents are others.
+    pub(super) is_of_sts: bool,
 }
 
 impl Fault {
@@ -40,6 +43,7 @@ impl Fault {
             details: Vec::new(),
             headers: Vec::new(),
             is_from_stack: false,
+            is_of_sts: false,
         }
     }
 
@@ -192,6 +196,9 @@ impl Fault {
 
     /// Returns the error document.
     pub(super) fn document(&self, resource: &str, request_id: &str) -> Document {
+        if self.is_of_sts {
+            return sts::error_document(self, request_id);
+        }
         let mut document = Document::new();
         self.write(&mut document, resource, request_id);
         document

@@ -13,6 +13,7 @@
 //! | `exchange`, `body` | a request that was read but not judged; its body, lent to the stack |
 //! | `metadata`, `condition`, `integrity`, `checksum`, `unsupported`, `header` | headers, by subject |
 //! | `read`, `write`, `attributes`, `copy`, `delete`, `multipart`, `form`, `part_copy`, `uploads`, `tagging`, `bucket`, `list`, `versions`, `stub` | the handlers |
+//! | `sts` | temporary credentials, by another service's protocol |
 //! | `completion` | what a completion says |
 //! | `encoding`, `encoded_word` | how listings write keys, and headers texts beyond ASCII |
 //! | `commit` | answers that keep the connection alive |
@@ -57,6 +58,7 @@ mod read;
 mod read_share;
 mod route;
 mod server;
+mod sts;
 mod stub;
 mod tagging;
 mod target;

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method};
 
 use crate::s3::fault::Fault;
 use crate::s3::params::Params;
+use crate::s3::sts;
 use crate::s3::stub::Stub;
 use crate::s3::target::Target;
 use crate::storage::{BucketName, ObjectKey};
@@ -16,6 +17,8 @@ use crate::storage::{BucketName, ObjectKey};
 pub(super) enum Route {
     /// Lists the buckets.
     ListBuckets,
+    /// Asks the Security Token Service; for what, its body says.
+    Sts,
     /// On a bucket.
     Bucket(BucketAction, BucketName),
     /// On an object.
@@ -76,6 +79,7 @@ impl Route {
                 let selectors = selectors(params, SERVICE_ARGUMENTS);
                 match (method.as_str(), selectors.as_slice()) {
                     ("GET", []) => Ok(Self::ListBuckets),
+                    ("POST", []) if sts::is_form(headers) => Ok(Self::Sts),
                     (_, []) => Err(Fault::method_not_allowed(method, target.kind())),
                     (_, [first, ..]) => Err(Fault::parameter_not_implemented(method, first)),
                 }
@@ -100,7 +104,7 @@ impl Route {
     /// same. Operations that the stack knows as such are its own affair.
     pub(super) fn asks_for_settings(&self) -> bool {
         match self {
-            Self::ListBuckets => false,
+            Self::ListBuckets | Self::Sts => false,
             Self::Bucket(action, _) => match action {
                 BucketAction::Stub(_) | BucketAction::ListVersions => true,
                 BucketAction::Create
@@ -136,6 +140,7 @@ impl Route {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::ListBuckets => "ListBuckets",
+            Self::Sts => "Sts",
             Self::Bucket(action, _) => match action {
                 BucketAction::Create => "CreateBucket",
                 BucketAction::Head => "HeadBucket",

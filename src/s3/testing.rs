@@ -19,8 +19,9 @@ use crate::storage::{
     ObjectAppended, ObjectCopied, ObjectData, ObjectDeleted, ObjectDescription, ObjectFound,
     ObjectInfo, ObjectKey, ObjectMetadata, ObjectPage, ObjectSummary, ObjectWritten,
     ObjectsDeleted, PartCopied, PartNumber, PartPage, PartSummary, PartUploaded, ResolvedRange,
-    StorageError, StorageRequest, Tags, TagsDeleted, TagsFound, TagsPut, UploadAborted,
-    UploadCompleted, UploadCreated, UploadEntry, UploadPage, UploadSummary, Visibility,
+    Secret, SessionIssued, StorageError, StorageRequest, Tags, TagsDeleted, TagsFound, TagsPut,
+    UploadAborted, UploadCompleted, UploadCreated, UploadEntry, UploadPage, UploadSummary,
+    Visibility,
 };
 use crate::telemetry::Metrics;
 
@@ -287,6 +288,13 @@ pub(super) fn ordinary(operation: &AnyOperation) -> AnyOutput {
             last_modified: object().last_modified,
         }),
         O::DeleteObject(_) => AnyOutput::DeleteObject(ObjectDeleted {}),
+        O::IssueSession(_) => AnyOutput::IssueSession(SessionIssued {
+            issuer: "AK".into(),
+            access_key_id: "ASIATEST".into(),
+            secret: Secret::new("temporary"),
+            token: Secret::new("token"),
+            expires_at: object().last_modified,
+        }),
         O::DeleteObjects(delete) => AnyOutput::DeleteObjects(ObjectsDeleted {
             verdicts: delete.deletions.iter().map(|_| Ok(())).collect(),
         }),

@@ -26,10 +26,11 @@ impl Authorization {
     /// Puts the three components together. The error is a sentence without the place where they were found.
     pub(crate) fn new(
         credential: &str,
+        service: &str,
         signed_headers: &str,
         signature: &str,
     ) -> Result<Self, String> {
-        let (access_key_id, scope) = parse_credential(credential)?;
+        let (access_key_id, scope) = parse_credential(credential, service)?;
         let mut signed_headers: Vec<String> = signed_headers
             .split(';')
             .filter(|name| !name.is_empty())
@@ -83,7 +84,7 @@ impl Authorization {
     ///
     /// The components come in any order, separated by `,` with or without blanks; their names are case-sensitive.
     /// Errors: the one that AWS gives for each kind of other value.
-    pub(crate) fn from_header(value: &str) -> Result<Self, Malformed> {
+    pub(crate) fn from_header(value: &str, service: &str) -> Result<Self, Malformed> {
         let (scheme, components) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
         match scheme {
             ALGORITHM => {}
@@ -114,7 +115,8 @@ impl Authorization {
         else {
             return Err(header_needs_three());
         };
-        Self::new(credential, signed_headers, signature).map_err(|reason| malformed_header(&reason))
+        Self::new(credential, service, signed_headers, signature)
+            .map_err(|reason| malformed_header(&reason))
     }
 }
 
@@ -129,8 +131,8 @@ fn header_needs_three() -> Malformed {
     )
 }
 
-/// Splits a credential from the right, because access key ids may hold slashes.
-fn parse_credential(credential: &str) -> Result<(String, Scope), String> {
+/// Splits a credential from the right, because access key ids may hold slashes. It must be for `expected`.
+fn parse_credential(credential: &str, expected: &str) -> Result<(String, Scope), String> {
     let mut from_right = credential.rsplitn(5, '/');
     let parts = [(); 5].map(|()| from_right.next());
     let [
@@ -151,9 +153,9 @@ fn parse_credential(credential: &str) -> Result<(String, Scope), String> {
             "incorrect terminal \"{terminal}\". This endpoint uses \"aws4_request\"."
         ));
     }
-    if service != "s3" {
+    if service != expected {
         return Err(format!(
-            "incorrect service \"{service}\". This endpoint belongs to \"s3\"."
+            "incorrect service \"{service}\". This endpoint belongs to \"{expected}\"."
         ));
     }
     if date.len() != 8 || !date.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -195,7 +197,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                Authorization::from_header(&header).as_ref(),
+                Authorization::from_header(&header, "s3").as_ref(),
                 Ok(&expected),
                 "{header}"
             );
@@ -204,13 +206,13 @@ mod tests {
 
     #[test]
     fn an_empty_region_is_a_region() {
-        let parsed = Authorization::new("k/20130524//s3/aws4_request", "host", "ff").unwrap();
+        let parsed = Authorization::new("k/20130524//s3/aws4_request", "s3", "host", "ff").unwrap();
         assert_eq!(parsed.scope.line(), "20130524//s3/aws4_request");
     }
 
     #[test]
     fn each_fault_gets_the_error_that_aws_gives() {
-        let code = |header: &str| match Authorization::from_header(header).unwrap_err() {
+        let code = |header: &str| match Authorization::from_header(header, "s3").unwrap_err() {
             Malformed::Header(text) => format!(
                 "malformed: {}",
                 &text["The authorization header is malformed; ".len()..]

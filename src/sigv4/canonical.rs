@@ -366,6 +366,7 @@ mod tests {
             region: None,
             trusts_forwarded_host: true,
             repairs_accept_encoding: true,
+            ..ClaimOptions::default()
         };
         assert_eq!(hosts_of(head(), ClaimOptions::default()).len(), 2);
         let candidates = hosts_of(head(), all);

@@ -28,8 +28,33 @@ pub struct ClaimOptions<'a> {
     pub region: Option<&'a str>,
     /// Tries X-Forwarded-Host (and X-Forwarded-Port) after the received host. Only for peers that are trusted proxies.
     pub trusts_forwarded_host: bool,
+    /// The service that a signature must be for.
+    pub service: Service<'a>,
     /// Tries `identity` and `gzip` where Accept-Encoding is signed: Google's load balancer and Cloudflare rewrite it.
     pub repairs_accept_encoding: bool,
+}
+
+/// A service that requests are signed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Service<'a> {
+    /// S3: what is signed of the payload is told by a header or the query.
+    #[default]
+    S3,
+    /// The Security Token Service: the payload itself is signed, whether or not a header tells its hash.
+    Sts {
+        /// SHA-256 of the payload as it was received, in lower-case hex.
+        body_sha256: &'a str,
+    },
+}
+
+impl Service<'_> {
+    /// Returns its name in the scope of a credential.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Sts { .. } => "sts",
+        }
+    }
 }
 
 /// Returns what the request claims, without judging it.
@@ -50,8 +75,12 @@ pub fn claim(head: &Parts, options: ClaimOptions<'_>) -> Result<Claim, Malformed
             Ok(Claim::Anonymous)
         }
         1 if is_presigned_v2 => Err(Malformed::unsupported_mechanism()),
+        // A presigned URL does not cover its body, which is all that matters to the other service.
+        1 if is_presigned && options.service != Service::S3 => {
+            Err(Malformed::unsupported_mechanism())
+        }
         1 if is_presigned => signed_in_query(head, &query)?.into_claim(head, options),
-        1 => signed_in_header(head)?.into_claim(head, options),
+        1 => signed_in_header(head, options.service)?.into_claim(head, options),
         _ => Err(Malformed::Argument {
             name: "Authorization",
             reason: "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -74,17 +103,30 @@ fn check_unsigned_payload(headers: &HeaderMap) -> Result<(), Malformed> {
     }
 }
 
-fn signed_in_header(head: &Parts) -> Result<Signed<'_>, Malformed> {
+fn signed_in_header<'a>(head: &'a Parts, service: Service<'a>) -> Result<Signed<'a>, Malformed> {
     let value = header(&head.headers, "authorization")
         .ok_or_else(|| malformed_header("it is not printable ASCII."))?;
-    let authorization = Authorization::from_header(value)?;
+    let authorization = Authorization::from_header(value, service.name())?;
     let signed_at = header_date(&head.headers)?;
     authorization
         .check_day(signed_at)
         .map_err(|reason| malformed_header(&reason))?;
-    let payload_hash = content_sha256_header(&head.headers)?.ok_or_else(|| {
-        Malformed::Request("Missing required header for this request: x-amz-content-sha256".into())
-    })?;
+    let announced = content_sha256_header(&head.headers)?;
+    let payload_hash = match (service, announced) {
+        (Service::S3, Some(announced)) => announced,
+        (Service::S3, None) => {
+            let text = "Missing required header for this request: x-amz-content-sha256";
+            return Err(Malformed::Request(text.into()));
+        }
+        (Service::Sts { body_sha256 }, announced) => {
+            if announced.is_some_and(|announced| announced != body_sha256) {
+                let text =
+                    "The provided 'x-amz-content-sha256' header does not match what was computed.";
+                return Err(Malformed::Request(text.into()));
+            }
+            body_sha256
+        }
+    };
     Ok(Signed {
         kind: SignatureKind::Header,
         authorization,

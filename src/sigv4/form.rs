@@ -44,7 +44,7 @@ pub fn claim_form<'a>(
         }
     }
     let signature = required("X-Amz-Signature")?;
-    let authorization = Authorization::new(required("X-Amz-Credential")?, "", signature)
+    let authorization = Authorization::new(required("X-Amz-Credential")?, "s3", "", signature)
         .map_err(|reason| wrong("X-Amz-Credential", reason))?;
     let signed_at = timestamp::parse_iso_basic(required("X-Amz-Date")?).ok_or_else(|| {
         let reason = "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"";

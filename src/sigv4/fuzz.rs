@@ -27,6 +27,7 @@ pub(crate) fn request(input: &[u8]) {
         region: (steer & 1 != 0).then_some("us-east-1"),
         trusts_forwarded_host: steer & 2 != 0,
         repairs_accept_encoding: steer & 4 != 0,
+        ..ClaimOptions::default()
     };
     if let Ok(Claim::Signed(evidence)) = claim(&head, options) {
         signatures_are_judged(&head, options, &evidence);

@@ -35,7 +35,7 @@ mod presigned;
 mod timestamp;
 
 pub use chunked::{ChunkDecoder, ChunkError, ChunkSigner, Trailer};
-pub use claim::{Claim, ClaimOptions, claim};
+pub use claim::{Claim, ClaimOptions, Service, claim};
 pub use document::verify_document;
 pub use evidence::{ContentSha256, Evidence, Mismatch, Scope, SignatureKind};
 pub use form::claim_form;

@@ -73,7 +73,7 @@ pub(crate) fn signed_in_query<'a>(
     let signed_headers = query.required("X-Amz-SignedHeaders")?;
     let signature = query.required("X-Amz-Signature")?;
     let authorization =
-        Authorization::new(credential, signed_headers, signature).map_err(|reason| {
+        Authorization::new(credential, "s3", signed_headers, signature).map_err(|reason| {
             Malformed::Query(format!(
                 "Error parsing the X-Amz-Credential parameter; {reason}"
             ))

@@ -16,9 +16,10 @@ use crate::layers::Scope;
 use crate::layers::auth::PasswordUser;
 use crate::layers::testing::{delete, get, head, object, put};
 use crate::storage::{
-    AnyOperation, AnyOutput, BucketId, ByteStream, Changes, ContentHash, Credentials, Gateway,
-    Namespace, ObjectData, ObjectDeleted, ObjectFound, ObjectKey, ObjectWritten, Operation,
-    Protocol, Reach, RequestContext, Rights, Secret, StorageError, StorageRequest, StoredPassword,
+    AnyOperation, AnyOutput, BucketId, ByteStream, Changes, ContentHash, Credentials, Entitlement,
+    Gateway, Namespace, ObjectData, ObjectDeleted, ObjectFound, ObjectKey, ObjectWritten,
+    Operation, Protocol, RequestContext, Rights, Secret, StorageError, StorageRequest,
+    StoredPassword,
 };
 
 /// Objects by full bucket id; an object's info has its size.
@@ -115,8 +116,10 @@ impl Bench {
         let user = |name: &str, rights| PasswordUser {
             name: name.into(),
             password: StoredPassword::Plain(Secret::new("secret")),
-            rights,
-            reach: Reach::default(),
+            entitlement: Entitlement {
+                rights,
+                ..Entitlement::default()
+            },
         };
         let users = [
             user("writer", Rights::All),

@@ -224,6 +224,9 @@ pub enum StorageError {
     /// A session token that this gateway did not issue.
     #[error("invalid session token")]
     InvalidToken,
+    /// A session token whose time is over.
+    #[error("expired session token")]
+    ExpiredToken,
     /// A precondition does not hold.
     #[error("precondition `{condition}` does not hold")]
     PreconditionFailed {
@@ -377,6 +380,7 @@ impl StorageError {
             Self::RequestExpired { .. } => "request_expired",
             Self::RequestTimeTooSkewed { .. } => "request_time_too_skewed",
             Self::InvalidToken => "invalid_token",
+            Self::ExpiredToken => "expired_token",
             Self::PreconditionFailed { .. } => "precondition_failed",
             Self::NotModified { .. } => "not_modified",
             Self::ConditionalRequestConflict => "conditional_request_conflict",

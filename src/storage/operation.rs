@@ -25,6 +25,7 @@ use crate::storage::object_parts::ObjectParts;
 use crate::storage::payload::Payload;
 use crate::storage::range::{ByteRange, ResolvedRange};
 use crate::storage::request::Principal;
+use crate::storage::session::{IssueSession, SessionIssued};
 use crate::storage::tags::{DeleteTags, GetTags, PutTags, Tags, TagsDeleted, TagsFound, TagsPut};
 
 /// What an operation does to the namespace; rights are checked against it.
@@ -131,6 +132,7 @@ operations! {
     ListUploads      => UploadPage,         idempotent: true,  access: List,  name: "ListMultipartUploads";
     DescribeObject   => ObjectDescription,  idempotent: true,  access: Read,  name: "GetObjectAttributes";
     Identify         => Identity,           idempotent: true,  access: List,  name: "Identify";
+    IssueSession     => SessionIssued,      idempotent: false, access: List,  name: "IssueSession";
     Announce         => Announced,          idempotent: false, access: List,  name: "Announce";
     GetTags          => TagsFound,          idempotent: true,  access: Read,  name: "GetObjectTagging";
     PutTags          => TagsPut,            idempotent: false, access: Write, name: "PutObjectTagging";
@@ -163,6 +165,7 @@ impl AnyOperation {
             | Self::UploadPartCopy(_)
             | Self::CompleteUpload(_)
             | Self::AbortUpload(_)
+            | Self::IssueSession(_)
             | Self::PutTags(_)
             | Self::DeleteTags(_)
             | Self::Announce(_) => None,
@@ -188,7 +191,7 @@ impl AnyOperation {
     /// Returns the bucket that the operation names, if it names one.
     pub fn bucket(&self) -> Option<&BucketName> {
         match self {
-            Self::ListBuckets(_) | Self::Identify(_) => None,
+            Self::ListBuckets(_) | Self::Identify(_) | Self::IssueSession(_) => None,
             Self::Announce(Announce(coming)) => coming.bucket(),
             Self::CreateBucket(operation) => Some(&operation.bucket),
             Self::HeadBucket(operation) => Some(&operation.bucket),
@@ -252,7 +255,8 @@ impl AnyOperation {
             | Self::ListObjects(_)
             | Self::ListUploads(_)
             | Self::DeleteObjects(_)
-            | Self::Identify(_) => None,
+            | Self::Identify(_)
+            | Self::IssueSession(_) => None,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tracing::Span;
 
 use crate::sigv4::{Claim, Evidence};
+use crate::storage::entitlement::Entitlement;
 use crate::storage::name::{BucketId, BucketName, Namespace};
 use crate::storage::operation::AnyOperation;
 use crate::storage::secret::Secret;
@@ -148,52 +149,18 @@ impl From<Claim> for Credentials {
 pub struct Principal {
     /// Access key id or user name; fit for logs.
     pub id: Arc<str>,
-    /// What it may do.
-    pub rights: Rights,
-    /// Where it may do it.
-    pub reach: Reach,
+    /// What it may do, where, and in whose buckets.
+    pub entitlement: Entitlement,
 }
 
-/// How far a principal's rights reach. By default: everywhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reach {
-    /// The only buckets it may name; nothing for all of them.
-    pub buckets: Option<Arc<[BucketName]>>,
-    /// Whether it may create and delete buckets, if its rights go so far.
-    pub manages_buckets: bool,
-    /// What it sees as the root where a protocol has paths: `bucket` or `bucket/directory`, without a slash at either end;
-    /// empty for the list of buckets.
-    pub root: Arc<str>,
-}
-
-impl Default for Reach {
-    fn default() -> Self {
+impl Principal {
+    /// Returns a principal that may do everything.
+    pub fn unlimited(id: impl Into<Arc<str>>) -> Self {
         Self {
-            buckets: None,
-            manages_buckets: true,
-            root: "".into(),
+            id: id.into(),
+            entitlement: Entitlement::default(),
         }
     }
-}
-
-impl Reach {
-    /// Reports whether the bucket lies within it.
-    pub fn includes(&self, bucket: &BucketName) -> bool {
-        let buckets = self.buckets.as_deref();
-        buckets.is_none_or(|buckets| buckets.contains(bucket))
-    }
-}
-
-/// What a principal may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rights {
-    /// Everything in its namespace.
-    All,
-    /// Reading and listing only.
-    ReadOnly,
-    /// Reading what everybody may read: objects and listings of public buckets. The rights of a caller without credentials,
-    /// where such callers are let in.
-    PublicRead,
 }
 
 /// A principal together with the namespace and the Hub token it works with.
@@ -237,11 +204,7 @@ mod tests {
 
     fn bucket(name: &str, extra: &[&str]) -> String {
         let tenant = Tenant {
-            principal: Principal {
-                id: "key".into(),
-                rights: Rights::All,
-                reach: Reach::default(),
-            },
+            principal: Principal::unlimited("key"),
             namespace: Namespace::new("me").unwrap(),
             extra_namespaces: extra
                 .iter()

@@ -37,11 +37,13 @@ mod objects;
 mod operate;
 mod partcopy;
 mod races;
+mod sessions;
 mod stand;
 mod strangers;
 #[path = "../refusals/table.rs"]
 mod table;
 mod tags;
+mod tenants;
 mod tls;
 mod undo;
 mod uploads;

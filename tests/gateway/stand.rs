@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::primitives::ByteStream;
-use hugbucket::devhub::{DevHub, DevHubConfig};
+use hugbucket::devhub::{DevHub, DevHubConfig, DevUser};
 use hugbucket::storage::Secret;
 use tempfile::TempDir;
 
@@ -35,8 +35,15 @@ impl Stand {
 
     /// Starts both; the gateway with further environment variables.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_among(Vec::new(), settings).await
+    }
+
+    /// The same in front of a Hub that knows further users.
+    pub(crate) async fn start_among(others: Vec<DevUser>, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = DevHubConfig::new(dir.path().join("hub"), Secret::new(HUB_TOKEN), NAMESPACE);
+        let mut config =
+            DevHubConfig::new(dir.path().join("hub"), Secret::new(HUB_TOKEN), NAMESPACE);
+        config.others = others;
         let hub = DevHub::start(config).await.unwrap();
         let gateway = Gateway::start(&hub, dir.path(), settings).await;
         let stand = Self { hub, gateway, dir };
@@ -127,15 +134,33 @@ impl Gateway {
 
     /// Returns an S3 client with the SDK's default settings, but for the endpoint and path-style addresses.
     pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        self.s3_as(ACCESS_KEY, SECRET_KEY, None)
+    }
+
+    /// The same with another credential.
+    pub(crate) fn s3_as(
+        &self,
+        access_key_id: &str,
+        secret: &str,
+        session_token: Option<&str>,
+    ) -> aws_sdk_s3::Client {
+        let token = session_token.map(str::to_owned);
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
+            .credentials_provider(Credentials::new(access_key_id, secret, token, None, "test"))
             .endpoint_url(&self.endpoint)
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .force_path_style(true)
             .build();
         aws_sdk_s3::Client::from_conf(config)
+    }
+
+    /// Has the process read its configuration again (SIGHUP).
+    pub(crate) fn reload(&self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-HUP", &pid]).status().unwrap();
+        assert!(told.success());
     }
 
     /// Ends the process as `kill -9` does.

@@ -16,8 +16,8 @@ use hugbucket::provider::undo::UndoConfig;
 use hugbucket::provider::{HfProvider, ProviderConfig};
 use hugbucket::storage::{
     AnyOperation, BucketName, DeleteObject, DescribeObject, Guards, Namespace, ObjectKey,
-    Principal, Protocol, Reach, ReadConditions, RequestContext, Rights, Secret, StorageRequest,
-    Tenant, Visibility, WriteConditions,
+    Principal, Protocol, ReadConditions, RequestContext, Secret, StorageRequest, Tenant,
+    Visibility, WriteConditions,
 };
 use hugbucket::telemetry::Metrics;
 use tower::Service;
@@ -361,11 +361,7 @@ pub(crate) fn provider(stand: &Stand, sweep: SweepConfig) -> (HfProvider, Tenant
         undo: UndoConfig::default(),
     };
     let tenant = Tenant {
-        principal: Principal {
-            id: "key".into(),
-            rights: Rights::All,
-            reach: Reach::default(),
-        },
+        principal: Principal::unlimited("key"),
         namespace: Namespace::new(NAMESPACE).unwrap(),
         extra_namespaces: Arc::new([]),
         hub_token: Secret::new(HUB_TOKEN),

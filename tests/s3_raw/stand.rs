@@ -15,7 +15,7 @@ use hugbucket::provider::undo::UndoConfig;
 use hugbucket::provider::{HfProvider, ProviderConfig};
 use hugbucket::s3::{self, S3Config, ServerLimits};
 use hugbucket::stack::{StackSettings, storage_stack};
-use hugbucket::storage::{Changes, Gateway, Namespace, Reach, Rights, Secret, Visibility};
+use hugbucket::storage::{Changes, Entitlement, Gateway, Namespace, Rights, Secret, Visibility};
 use hugbucket::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -79,8 +79,10 @@ impl Stand {
         let key = |access_key_id: &str, rights| S3Key {
             access_key_id: access_key_id.into(),
             secret: Secret::new(SECRET_KEY),
-            rights,
-            reach: Reach::default(),
+            entitlement: Entitlement {
+                rights,
+                ..Entitlement::default()
+            },
         };
         let keys = [
             key(ACCESS_KEY, Rights::All),

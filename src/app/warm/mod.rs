@@ -29,7 +29,7 @@ use crate::layers::{RetryLimits, RetryPolicy};
 use crate::provider::HfProvider;
 use crate::provider::cas::DiskConfig;
 use crate::shutdown;
-use crate::storage::{Namespace, Principal, Reach, Rights, StorageError, Tenant};
+use crate::storage::{Entitlement, Namespace, Principal, Rights, StorageError, Tenant};
 use crate::telemetry::Metrics;
 
 /// Settings that do not matter without listeners, and must not keep `warm` from running where they are not complete.
@@ -123,8 +123,10 @@ fn tenant(config: &Config, upstream: &Upstream, namespace: Namespace) -> Tenant 
     Tenant {
         principal: Principal {
             id: "warm".into(),
-            rights: Rights::ReadOnly,
-            reach: Reach::default(),
+            entitlement: Entitlement {
+                rights: Rights::ReadOnly,
+                ..Entitlement::default()
+            },
         },
         namespace,
         extra_namespaces: config.extra_namespaces.as_slice().into(),

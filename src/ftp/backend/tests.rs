@@ -7,7 +7,7 @@ use unftp_core::storage::{ErrorKind, Metadata as _};
 
 use super::*;
 use crate::ftp::backend::testing::{Memory, UPLOADED};
-use crate::storage::{Principal, Reach, Rights, Secret, StorageError};
+use crate::storage::{Entitlement, Principal, Reach, Secret, StorageError};
 
 struct Bench {
     memory: Memory,
@@ -24,10 +24,12 @@ impl Bench {
         let memory = Memory::with(names);
         let principal = Principal {
             id: "ann".into(),
-            rights: Rights::All,
-            reach: Reach {
-                root: root.into(),
-                ..Reach::default()
+            entitlement: Entitlement {
+                reach: Reach {
+                    root: root.into(),
+                    ..Reach::default()
+                },
+                ..Entitlement::default()
             },
         };
         let settings = BackendSettings {

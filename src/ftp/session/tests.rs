@@ -12,8 +12,8 @@ use super::*;
 use crate::ftp::census::Census;
 use crate::ftp::config::{FtpConfig, FtpLimits, Plaintext, ProxySources};
 use crate::storage::{
-    AnyOperation, AnyOutput, Credentials, Gateway, Identity, Principal, Reach, Rights,
-    StorageError, StorageRequest,
+    AnyOperation, AnyOutput, Credentials, Gateway, Identity, Principal, StorageError,
+    StorageRequest,
 };
 use crate::telemetry::Metrics;
 
@@ -40,11 +40,7 @@ fn gateway() -> Gateway {
         };
         match (&request.operation, user.as_str(), password.expose()) {
             (AnyOperation::Identify(_), "ann", "right") => Ok(AnyOutput::Identify(Identity {
-                principal: Principal {
-                    id: "ann".into(),
-                    rights: Rights::All,
-                    reach: Reach::default(),
-                },
+                principal: Principal::unlimited("ann"),
             })),
             (_, _, "down") => Err(StorageError::internal("no stack")),
             _ => Err(StorageError::denied("wrong")),

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use crate::layers::auth::session::SessionSeal;
 use crate::sigv4::{Scope, SigningKey};
-use crate::storage::{Reach, Rights, Secret, StoredPassword};
+use crate::storage::{Entitlement, Secret, StoredPassword};
 
 /// Signing keys kept per access key: clients sign with today's date, and with one region or two.
 const MAX_SIGNING_KEYS: usize = 8;
@@ -17,9 +18,7 @@ pub struct S3Key {
     /// The secret half.
     pub secret: Secret,
     /// What its holder may do.
-    pub rights: Rights,
-    /// Where its holder may do it.
-    pub reach: Reach,
+    pub entitlement: Entitlement,
 }
 
 /// A user with a password, as FTP has them.
@@ -30,9 +29,7 @@ pub struct PasswordUser {
     /// What the password is checked against.
     pub password: StoredPassword,
     /// What the user may do.
-    pub rights: Rights,
-    /// Where the user may do it.
-    pub reach: Reach,
+    pub entitlement: Entitlement,
 }
 
 /// All credentials of the gateway. A new set replaces the old one as a whole, and with it every key derived from it.
@@ -52,8 +49,7 @@ impl CredentialStore {
         let keys = keys.into_iter().map(|key| {
             let known = AccessKey {
                 secret: key.secret,
-                rights: key.rights,
-                reach: key.reach,
+                entitlement: key.entitlement,
                 derived: Mutex::default(),
             };
             (key.access_key_id, known)
@@ -61,8 +57,7 @@ impl CredentialStore {
         let users = users.into_iter().map(|user| {
             let known = User {
                 password: user.password,
-                rights: user.rights,
-                reach: user.reach,
+                entitlement: user.entitlement,
             };
             (user.name, known)
         });
@@ -106,8 +101,7 @@ impl CredentialStore {
 #[derive(Debug)]
 pub(super) struct AccessKey {
     secret: Secret,
-    pub(super) rights: Rights,
-    pub(super) reach: Reach,
+    pub(super) entitlement: Entitlement,
     /// Newest first.
     derived: Mutex<VecDeque<(Scope, SigningKey)>>,
 }
@@ -127,12 +121,18 @@ impl AccessKey {
     }
 }
 
+impl AccessKey {
+    /// Returns what the temporary credentials that this key issues are made and verified with.
+    pub(super) fn session_seal(&self) -> SessionSeal {
+        SessionSeal::of(&self.secret)
+    }
+}
+
 /// A known user.
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) password: StoredPassword,
-    pub(super) rights: Rights,
-    pub(super) reach: Reach,
+    pub(super) entitlement: Entitlement,
 }
 
 #[cfg(test)]
@@ -151,14 +151,12 @@ mod tests {
         let key = S3Key {
             access_key_id: "key".into(),
             secret: Secret::new("secret"),
-            rights: Rights::All,
-            reach: Reach::default(),
+            entitlement: Entitlement::default(),
         };
         let user = PasswordUser {
             name: "user".into(),
             password: StoredPassword::Plain(Secret::new("password")),
-            rights: Rights::ReadOnly,
-            reach: Reach::default(),
+            entitlement: Entitlement::default(),
         };
         CredentialStore::new([key], [user])
     }

@@ -1,13 +1,18 @@
 //! The verdict over a claim: who it is, or why not.
 
+use std::net::IpAddr;
+
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::layers::auth::credentials::CredentialStore;
+use crate::layers::auth::demand::demands;
 use crate::layers::auth::payload::BodyRules;
-use crate::sigv4::{Evidence, SignatureKind};
+use crate::layers::auth::session::Sealed;
+use crate::sigv4::{Evidence, SignatureKind, SigningKey};
 use crate::storage::{
-    Access, AnyOperation, Credentials, Principal, Reach, Rights, SignatureMismatch, StorageError,
+    Action, AnyOperation, Credentials, Entitlement, IssueSession, Principal, Rights, SessionIssued,
+    SignatureMismatch, StorageError,
 };
 use crate::telemetry::AuthFailure;
 
@@ -42,8 +47,10 @@ pub(super) fn judge(
         Credentials::Anonymous if store.lets_strangers_read() => Ok(Admission {
             principal: Principal {
                 id: "anonymous".into(),
-                rights: Rights::PublicRead,
-                reach: Reach::default(),
+                entitlement: Entitlement {
+                    rights: Rights::PublicRead,
+                    ..Entitlement::default()
+                },
             },
             body: BodyRules::unsigned(),
         }),
@@ -60,40 +67,72 @@ pub(super) fn judge(
     }
 }
 
-/// Checks rights against what an operation does.
-pub(super) fn permit(principal: &Principal, operation: &AnyOperation) -> Result<(), Denial> {
-    let (is_allowed, text) = match principal.rights {
-        Rights::All => (true, String::new()),
-        Rights::ReadOnly => (
-            matches!(operation.access(), Access::Read | Access::List),
-            format!("`{}` may only read", principal.id),
-        ),
-        Rights::PublicRead => (is_public_read(operation), "Access Denied".to_owned()),
-    };
-    if is_allowed {
-        return check_reach(principal, operation);
+/// Checks until when, and from where, a caller who has proven itself is accepted.
+///
+/// Whoever holds an expired key is answered as S3 answers for one that was made inactive: it is not known any more.
+pub(super) fn check_limits(
+    claimed: &Credentials,
+    principal: &Principal,
+    peer: Option<IpAddr>,
+    now: OffsetDateTime,
+) -> Result<(), Denial> {
+    if principal.entitlement.has_expired(now) {
+        let error = match claimed {
+            Credentials::SigV4(evidence) => StorageError::InvalidAccessKeyId {
+                access_key_id: evidence.access_key_id.clone(),
+            },
+            Credentials::Anonymous | Credentials::Password { .. } => {
+                StorageError::denied(format!("the access of `{}` has expired", principal.id))
+            }
+        };
+        return Err(denied(AuthFailure::Expired, error));
     }
-    Err(denied(AuthFailure::Forbidden, StorageError::denied(text)))
-}
-
-/// Checks that the principal's rights reach as far as the operation. The answer for a bucket outside is the same whether or
-/// not there is one: whoever must not use it need not know that it exists.
-fn check_reach(principal: &Principal, operation: &AnyOperation) -> Result<(), Denial> {
-    if operation.access() == Access::Admin && !principal.reach.manages_buckets {
-        let text = format!("`{}` may not create or delete buckets", principal.id);
+    if !principal.entitlement.accepts(peer) {
+        let text = format!("`{}` is not accepted from this address", principal.id);
         return Err(denied(AuthFailure::Forbidden, StorageError::denied(text)));
     }
-    let mut buckets = operation
-        .bucket()
-        .into_iter()
-        .chain(operation.source_bucket());
-    match buckets.find(|bucket| !principal.reach.includes(bucket)) {
-        Some(outside) => {
-            let error = StorageError::denied(format!("the bucket `{outside}` is out of reach"));
-            Err(denied(AuthFailure::Forbidden, error))
-        }
-        None => Ok(()),
+    Ok(())
+}
+
+/// Checks an entitlement against what an operation does. The answer for a place out of reach is the same whether or not there
+/// is something: whoever must not use it need not know that it exists.
+pub(super) fn permit(principal: &Principal, operation: &AnyOperation) -> Result<(), Denial> {
+    let Entitlement {
+        rights,
+        reach,
+        policy,
+        ..
+    } = &principal.entitlement;
+    let forbidden = |text: String| Err(denied(AuthFailure::Forbidden, StorageError::denied(text)));
+    if *rights == Rights::PublicRead {
+        return match is_public_read(operation) {
+            true => Ok(()),
+            false => forbidden("Access Denied".into()),
+        };
     }
+    for touch in operation.touches() {
+        let manages = matches!(touch.action, Action::CreateBucket | Action::DeleteBucket);
+        if !rights.allow(&touch) || manages && !reach.manages_buckets {
+            return forbidden(match (rights, manages) {
+                (Rights::ReadOnly, _) => format!("`{}` may only read", principal.id),
+                (_, true) => format!("`{}` may not create or delete buckets", principal.id),
+                _ => format!("`{}` may not {} here", principal.id, touch.action.name()),
+            });
+        }
+        if let Some(outside) = touch.bucket.filter(|bucket| !reach.includes(bucket)) {
+            return forbidden(format!("the bucket `{outside}` is out of reach"));
+        }
+    }
+    if let Some(policy) = policy {
+        let demands = demands(operation);
+        if let Some(demand) = demands.iter().find(|demand| !policy.allows(demand)) {
+            let (id, action) = (&principal.id, demand.action);
+            return forbidden(format!(
+                "the policy of `{id}` does not allow s3:{action} here"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Reports whether the operation is one that a public bucket is public for. That it is one is judged further down, where
@@ -113,16 +152,56 @@ fn judge_signature(
     store: &CredentialStore,
     now: OffsetDateTime,
 ) -> Result<Admission, Denial> {
+    if let Some(token) = &evidence.session_token {
+        return judge_session(evidence, token, store, now);
+    }
     let Some(access_key) = store.access_key(&evidence.access_key_id) else {
         let access_key_id = evidence.access_key_id.clone();
         let error = StorageError::InvalidAccessKeyId { access_key_id };
         return Err(denied(AuthFailure::NoSuchKey, error));
     };
-    if evidence.session_token.is_some() {
-        return Err(denied(AuthFailure::NoSuchKey, StorageError::InvalidToken));
-    }
     check_time(evidence, now)?;
     let key = access_key.signing_key(&evidence.scope);
+    let principal = Principal {
+        id: evidence.access_key_id.as_str().into(),
+        entitlement: access_key.entitlement.clone(),
+    };
+    verified(evidence, key, principal)
+}
+
+/// Judges a signature by temporary credentials. A token that does not open is one of somebody else, whatever else is wrong.
+fn judge_session(
+    evidence: &Evidence,
+    token: &str,
+    store: &CredentialStore,
+    now: OffsetDateTime,
+) -> Result<Admission, Denial> {
+    let invalid = || denied(AuthFailure::NoSuchKey, StorageError::InvalidToken);
+    let sealed = Sealed::parse(token).ok_or_else(invalid)?;
+    let issuer_id = sealed.issuer().to_owned();
+    let issuer = store.access_key(&issuer_id).ok_or_else(invalid)?;
+    let session = issuer.session_seal().open(sealed, &evidence.access_key_id);
+    let session = session.ok_or_else(invalid)?;
+    if now >= session.expires_at || issuer.entitlement.has_expired(now) {
+        return Err(denied(AuthFailure::Expired, StorageError::ExpiredToken));
+    }
+    check_time(evidence, now)?;
+    let key = SigningKey::derive(session.secret.expose(), &evidence.scope);
+    let principal = Principal {
+        id: format!("{issuer_id}/{}", session.name).into(),
+        entitlement: Entitlement {
+            policy: session.policy,
+            ..issuer.entitlement.clone()
+        },
+    };
+    verified(evidence, key, principal)
+}
+
+fn verified(
+    evidence: &Evidence,
+    key: SigningKey,
+    principal: Principal,
+) -> Result<Admission, Denial> {
     evidence.verify(&key).map_err(|mismatch| {
         let mismatch = SignatureMismatch {
             access_key_id: evidence.access_key_id.clone(),
@@ -134,13 +213,38 @@ fn judge_signature(
         denied(AuthFailure::BadSignature, error)
     })?;
     Ok(Admission {
-        principal: Principal {
-            id: evidence.access_key_id.as_str().into(),
-            rights: access_key.rights,
-            reach: access_key.reach.clone(),
-        },
+        principal,
         body: BodyRules::signed(evidence, key),
     })
+}
+
+/// Issues temporary credentials to whoever has proven to hold a key. They end with it.
+pub(super) fn issue(
+    claimed: &Credentials,
+    asked: &IssueSession,
+    store: &CredentialStore,
+    now: OffsetDateTime,
+) -> Result<SessionIssued, Denial> {
+    let refuse = |text: &str| Err(denied(AuthFailure::Forbidden, StorageError::denied(text)));
+    let Credentials::SigV4(evidence) = claimed else {
+        return refuse("only a key issues temporary credentials");
+    };
+    if evidence.session_token.is_some() {
+        return refuse("temporary credentials do not issue others");
+    }
+    let Some(access_key) = store.access_key(&evidence.access_key_id) else {
+        // It went after it was judged.
+        let access_key_id = evidence.access_key_id.clone();
+        let error = StorageError::InvalidAccessKeyId { access_key_id };
+        return Err(denied(AuthFailure::NoSuchKey, error));
+    };
+    let latest = now + asked.life;
+    let expires_at = match access_key.entitlement.expires_at {
+        Some(end) => end.min(latest),
+        None => latest,
+    };
+    let seal = access_key.session_seal();
+    Ok(seal.issue(&evidence.access_key_id, asked, expires_at))
 }
 
 /// Checks the signed time against ours. A long upload is judged at its start, and only there.

@@ -14,10 +14,10 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::layers::auth::credentials::CredentialStore;
-use crate::layers::auth::judge::{Admission, Denial, judge, permit};
+use crate::layers::auth::judge::{Admission, Denial, check_limits, issue, judge, permit};
 use crate::layers::auth::password::PasswordJudge;
 use crate::storage::{
-    AnyOutput, Credentials, Principal, StorageError, StorageRequest, StorageService,
+    AnyOperation, AnyOutput, Credentials, Principal, StorageError, StorageRequest, StorageService,
 };
 use crate::telemetry::{Metrics, RefusedBy};
 
@@ -26,7 +26,9 @@ use crate::telemetry::{Metrics, RefusedBy};
 /// # Behaviour
 /// - A denied request reaches no inner service, and its body is never polled.
 /// - Signatures are judged without waiting. A password may take time, unless it was right not long ago.
-/// - Credentials are read anew for each request, so a new set counts at once.
+/// - Credentials are read anew for each request, so a new set counts at once. One that has expired, or that comes from a
+///   network that it is not accepted from, is refused even if all else is right.
+/// - Temporary credentials are issued here: the operation that asks for them goes no further.
 /// - The body that goes on ends well only if everything held that was signed or announced for it.
 #[derive(Clone)]
 pub struct AuthLayer(Arc<Doorkeeper>);
@@ -106,12 +108,16 @@ impl<S: StorageService<Principal>> Service<StorageRequest<Credentials>> for Auth
                 let peer = request.context.peer;
                 let judged = doorkeeper.judge_password(&request.caller, peer);
                 let judged = judged.instrument(span.clone()).await;
-                inner.call(doorkeeper.let_in(request, judged, &span)?).await
+                match doorkeeper.let_in(request, judged, &span)? {
+                    Entry::Further(request) => inner.call(*request).await,
+                    Entry::Answered(answer) => Ok(answer),
+                }
             };
             return Either::Right(Either::Right(answer.boxed()));
         };
         match self.doorkeeper.let_in(request, judged, &span) {
-            Ok(request) => Either::Left(self.inner.call(request)),
+            Ok(Entry::Further(request)) => Either::Left(self.inner.call(*request)),
+            Ok(Entry::Answered(answer)) => Either::Right(Either::Left(future::ready(Ok(answer)))),
             Err(error) => Either::Right(Either::Left(future::ready(Err(error)))),
         }
     }
@@ -124,6 +130,12 @@ fn kind(claimed: &Credentials) -> &'static str {
         Credentials::Password { .. } => "password",
         Credentials::SigV4(_) => "sigv4",
     }
+}
+
+/// What becomes of a request that was let in.
+enum Entry {
+    Further(Box<StorageRequest<Principal>>),
+    Answered(AnyOutput),
 }
 
 /// What a call ends with.
@@ -166,9 +178,9 @@ impl Doorkeeper {
         request: StorageRequest<Credentials>,
         judged: Result<Admission, Denial>,
         span: &Span,
-    ) -> Result<StorageRequest<Principal>, StorageError> {
+    ) -> Result<Entry, StorageError> {
         let protocol = request.context.protocol.name();
-        let admitted = Self::admit(request, judged);
+        let admitted = self.admit(request, judged);
         let outcome = admitted.as_ref().map_or_else(|d| d.reason.name(), |_| "ok");
         span.record("outcome", outcome);
         admitted.map_err(|denial| {
@@ -179,14 +191,24 @@ impl Doorkeeper {
     }
 
     fn admit(
+        &self,
         mut request: StorageRequest<Credentials>,
         judged: Result<Admission, Denial>,
-    ) -> Result<StorageRequest<Principal>, Denial> {
+    ) -> Result<Entry, Denial> {
         let admission = judged?;
+        let peer = request.context.peer;
+        check_limits(&request.caller, &admission.principal, peer, (self.clock)())?;
         permit(&admission.principal, &request.operation)?;
+        if let AnyOperation::IssueSession(asked) = &request.operation {
+            // Here and nowhere else, since nobody below knows a secret.
+            let store = self.credentials.load();
+            let issued = issue(&request.caller, asked, &store, (self.clock)())?;
+            return Ok(Entry::Answered(AnyOutput::IssueSession(issued)));
+        }
         if let Some(payload) = request.operation.payload_mut() {
             admission.body.apply_to(payload);
         }
-        Ok(request.with_caller(admission.principal))
+        let request = request.with_caller(admission.principal);
+        Ok(Entry::Further(request.into()))
     }
 }

@@ -9,16 +9,20 @@
 //! | `layer` | the layer and its service |
 //! | `credentials` | who is known |
 //! | `judge` | the verdict over a claim, and rights |
+//! | `session` | temporary credentials |
+//! | `demand` | what operations demand of the policies of sessions |
 //! | `password`, `throttle` | passwords, and who has to wait before one is looked at |
 //! | `payload` | the verifying stream |
 //! | `digests` | the digests it compares |
 
 mod credentials;
+mod demand;
 mod digests;
 mod judge;
 mod layer;
 mod password;
 mod payload;
+mod session;
 #[cfg(test)]
 mod tests;
 mod throttle;

@@ -148,8 +148,7 @@ fn admission(name: &str, user: &User) -> Admission {
     Admission {
         principal: Principal {
             id: name.into(),
-            rights: user.rights,
-            reach: user.reach.clone(),
+            entitlement: user.entitlement.clone(),
         },
         body: BodyRules::unsigned(),
     }
@@ -162,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::layers::auth::credentials::PasswordUser;
-    use crate::storage::{Reach, Rights};
+    use crate::storage::{Entitlement, Rights};
 
     const PEER: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
@@ -170,8 +169,10 @@ mod tests {
         let user = PasswordUser {
             name: "ann".into(),
             password,
-            rights: Rights::ReadOnly,
-            reach: Reach::default(),
+            entitlement: Entitlement {
+                rights: Rights::ReadOnly,
+                ..Entitlement::default()
+            },
         };
         CredentialStore::new([], [user])
     }
@@ -192,7 +193,7 @@ mod tests {
         let judged = judge
             .judge(store, "ann", &Secret::new(password), PEER)
             .await;
-        judged.is_ok_and(|admission| admission.principal.rights == Rights::ReadOnly)
+        judged.is_ok_and(|admission| admission.principal.entitlement.rights == Rights::ReadOnly)
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The layer as a whole, against the signer of AWS's own SDK.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -19,11 +20,12 @@ use tower::{Layer, ServiceExt, service_fn};
 use crate::layers::auth::{AuthLayer, CredentialStore, PasswordUser, S3Key};
 use crate::sigv4::{ClaimOptions, claim};
 use crate::storage::{
-    AnyOperation, AnyOutput, BucketName, ByteStream, Checksum, ChecksumAlgorithm, ContentHash,
-    CopyObject, Credentials, DeleteBucket, DeleteObject, ExpectedChecksum, GetObject, HeadBucket,
-    Integrity, ListBuckets, ObjectKey, ObjectMetadata, ObjectWritten, Payload, Principal, Protocol,
-    PutObject, Reach, ReadConditions, RequestContext, Rights, Secret, StorageError, StorageRequest,
-    StoredPassword, WriteConditions,
+    Action, AnyOperation, AnyOutput, BucketName, ByteStream, Checksum, ChecksumAlgorithm,
+    ContentHash, CopyObject, CreateBucket, Credentials, DeleteBucket, DeleteObject, Entitlement,
+    ExpectedChecksum, GetObject, Grant, HeadBucket, Integrity, IssueSession, ListBuckets,
+    ObjectKey, ObjectMetadata, ObjectWritten, Pattern, Payload, Policy, Principal, Protocol,
+    PutObject, Reach, ReadConditions, RequestContext, Rights, Secret, SessionIssued, StorageError,
+    StorageRequest, StoredPassword, WriteConditions,
 };
 use crate::telemetry::Metrics;
 
@@ -128,8 +130,10 @@ fn key(access_key_id: &str, secret: &str, rights: Rights) -> S3Key {
     S3Key {
         access_key_id: access_key_id.into(),
         secret: Secret::new(secret),
-        rights,
-        reach: Reach::default(),
+        entitlement: Entitlement {
+            rights,
+            ..Entitlement::default()
+        },
     }
 }
 
@@ -142,11 +146,13 @@ impl Scene {
         let user = PasswordUser {
             name: "ann".into(),
             password: StoredPassword::Plain(Secret::new("pass")),
-            rights: Rights::All,
-            reach: Reach {
-                buckets: Some([BucketName::new("b").unwrap()].into()),
-                manages_buckets: false,
-                ..Reach::default()
+            entitlement: Entitlement {
+                reach: Reach {
+                    buckets: Some([BucketName::new("b").unwrap()].into()),
+                    manages_buckets: false,
+                    ..Reach::default()
+                },
+                ..Entitlement::default()
             },
         };
         let credentials = Arc::new(ArcSwap::from_pointee(CredentialStore::new(keys, [user])));
@@ -167,6 +173,16 @@ impl Scene {
         caller: Credentials,
         operation: impl Into<AnyOperation>,
     ) -> Result<AnyOutput, StorageError> {
+        self.call_from(None, caller, operation).await
+    }
+
+    /// The same for a caller from an address.
+    async fn call_from(
+        &self,
+        peer: Option<IpAddr>,
+        caller: Credentials,
+        operation: impl Into<AnyOperation>,
+    ) -> Result<AnyOutput, StorageError> {
         let calls = self.calls.clone();
         let inner = service_fn(move |request: StorageRequest<Principal>| {
             calls.fetch_add(1, Ordering::SeqCst);
@@ -182,7 +198,7 @@ impl Scene {
             }
         });
         let request = StorageRequest {
-            context: RequestContext::new(Protocol::S3, None),
+            context: RequestContext::new(Protocol::S3, peer),
             caller,
             operation: operation.into(),
             guards: Default::default(),
@@ -378,6 +394,330 @@ async fn a_new_set_of_credentials_counts_at_once() {
         ..Signing::default()
     };
     reached(scene.call(get(&new, "/"), get_object()).await);
+}
+
+/// Replaces all credentials by one key and one user who are entitled to this.
+fn entitle(scene: &Scene, entitlement: &Entitlement) {
+    let key = S3Key {
+        entitlement: entitlement.clone(),
+        ..key("writer", SECRET, Rights::All)
+    };
+    let user = PasswordUser {
+        name: "ann".into(),
+        password: StoredPassword::Plain(Secret::new("pass")),
+        entitlement: entitlement.clone(),
+    };
+    let store = CredentialStore::new([key], [user]);
+    scene.credentials.store(Arc::new(store));
+}
+
+fn ann() -> Credentials {
+    Credentials::Password {
+        user: "ann".into(),
+        password: Secret::new("pass"),
+    }
+}
+
+#[tokio::test]
+async fn an_expired_key_is_not_known_any_more() {
+    let (scene, signing) = (Scene::new(), Signing::default());
+    let ending = |expires_at| Entitlement {
+        expires_at: Some(expires_at),
+        ..Entitlement::default()
+    };
+    entitle(&scene, &ending(NOW + Duration::from_secs(1)));
+    reached(scene.call(get(&signing, "/"), get_object()).await);
+    reached(scene.call(ann(), get_object()).await);
+    entitle(&scene, &ending(NOW));
+    let denied = scene.call(get(&signing, "/"), get_object()).await;
+    assert!(matches!(
+        denied,
+        Err(StorageError::InvalidAccessKeyId { .. })
+    ));
+    // A password that was right a moment ago does not help.
+    let denied = scene.call(ann(), get_object()).await;
+    assert!(matches!(denied, Err(StorageError::AccessDenied { .. })));
+    assert_eq!(scene.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_is_bound_to_networks_counts_from_there_only() {
+    let (scene, signing) = (Scene::new(), Signing::default());
+    entitle(
+        &scene,
+        &Entitlement {
+            source_networks: Some(Arc::new(["10.0.0.0/8".parse().unwrap()])),
+            ..Entitlement::default()
+        },
+    );
+    let inside = Some("10.9.8.7".parse().unwrap());
+    reached(
+        scene
+            .call_from(inside, get(&signing, "/"), get_object())
+            .await,
+    );
+    reached(scene.call_from(inside, ann(), get_object()).await);
+    for peer in [
+        None,
+        Some("192.0.2.1".parse().unwrap()),
+        Some("::1".parse().unwrap()),
+    ] {
+        for caller in [get(&signing, "/"), ann()] {
+            let denied = scene.call_from(peer, caller, get_object()).await;
+            assert!(
+                matches!(denied, Err(StorageError::AccessDenied { .. })),
+                "{peer:?}"
+            );
+        }
+    }
+    assert_eq!(scene.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn rights_that_are_granted_in_places_count_there_only() {
+    let (scene, signing) = (Scene::new(), Signing::default());
+    let grant = |bucket, prefix: &str, actions: &[Action]| Grant {
+        bucket: Pattern::new(bucket),
+        prefix: prefix.into(),
+        actions: actions.iter().copied().collect(),
+    };
+    let rights = Rights::Granted {
+        everywhere: [Action::List].into_iter().collect(),
+        grants: Arc::new([
+            grant("b", "k", &[Action::Read]),
+            grant("own", "", &[Action::Write, Action::CreateBucket]),
+        ]),
+    };
+    entitle(
+        &scene,
+        &Entitlement {
+            rights,
+            ..Entitlement::default()
+        },
+    );
+    let bucket = |name: &str| BucketName::new(name).unwrap();
+    let read = |name: &str, key: &str| GetObject {
+        bucket: bucket(name),
+        key: ObjectKey::new(key).unwrap(),
+        ..get_object()
+    };
+    let create = |name: &str| CreateBucket {
+        bucket: bucket(name),
+        visibility: None,
+    };
+    let ask = async |operation: AnyOperation| scene.call(get(&signing, "/"), operation).await;
+    for allowed in [
+        AnyOperation::from(read("b", "k/x")),
+        ListBuckets {}.into(),
+        HeadBucket {
+            bucket: bucket("other"),
+        }
+        .into(),
+        create("own").into(),
+    ] {
+        reached(ask(allowed).await);
+    }
+    let calls = scene.calls.load(Ordering::SeqCst);
+    for denied in [
+        AnyOperation::from(read("b", "j")),
+        read("own", "k").into(),
+        create("b").into(),
+        DeleteBucket {
+            bucket: bucket("own"),
+        }
+        .into(),
+        DeleteObject {
+            bucket: bucket("own"),
+            key: ObjectKey::new("k").unwrap(),
+            conditions: WriteConditions::default(),
+        }
+        .into(),
+        scene.put(vec!["abc".into()], Integrity::default()).into(),
+    ] {
+        let answer = ask(denied).await;
+        assert!(
+            matches!(answer, Err(StorageError::AccessDenied { .. })),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(scene.calls.load(Ordering::SeqCst), calls, "nothing went on");
+}
+
+// === temporary credentials ===
+
+fn session(policy: Option<&str>, life: time::Duration) -> IssueSession {
+    IssueSession {
+        name: "job".into(),
+        policy: policy.map(|text| Policy::parse(text).unwrap()),
+        life,
+    }
+}
+
+async fn issued(scene: &Scene, asked: IssueSession) -> SessionIssued {
+    match scene.call(get(&Signing::default(), "/"), asked).await {
+        Ok(AnyOutput::IssueSession(issued)) => issued,
+        other => panic!("not issued: {other:?}"),
+    }
+}
+
+fn temporary(issued: &SessionIssued) -> Signing<'_> {
+    Signing {
+        access_key_id: &issued.access_key_id,
+        secret: issued.secret.expose(),
+        token: Some(issued.token.expose()),
+        ..Signing::default()
+    }
+}
+
+#[tokio::test]
+async fn temporary_credentials_get_in_as_a_part_of_their_issuer_and_nothing_is_kept() {
+    let scene = Scene::new();
+    let issued = issued(&scene, session(None, time::Duration::HOUR)).await;
+    assert_eq!(issued.expires_at, NOW + time::Duration::HOUR);
+    assert_eq!(
+        scene.calls.load(Ordering::SeqCst),
+        0,
+        "the operation goes no further"
+    );
+    let presigned = Signing {
+        presigned_for: Some(Duration::from_secs(60)),
+        ..temporary(&issued)
+    };
+    // Another replica knows the same keys, and nothing else.
+    for replica in [&scene, &Scene::new()] {
+        for signing in [&temporary(&issued), &presigned] {
+            let result = replica.call(get(signing, "/b/k"), get_object()).await;
+            assert_eq!(reached(result), "writer/job");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_may_do_what_its_issuer_and_its_policy_both_allow() {
+    let scene = Scene::new();
+    let allow = r#"{"Statement":{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::b/*"}}"#;
+    let asked = session(Some(allow), time::Duration::HOUR);
+    let writing = issued(&scene, asked.clone()).await;
+    let reader = Signing {
+        access_key_id: "team/reader",
+        ..Signing::default()
+    };
+    let Ok(AnyOutput::IssueSession(reading)) = scene.call(get(&reader, "/"), asked).await else {
+        panic!("not issued");
+    };
+    for (issued, may_write) in [(&writing, true), (&reading, false)] {
+        let caller = || get(&temporary(issued), "/b/k");
+        reached(scene.call(caller(), get_object()).await);
+        let put = scene.put(vec!["abc".into()], Integrity::default());
+        assert_eq!(scene.call(caller(), put).await.is_ok(), may_write);
+        let calls = scene.calls.load(Ordering::SeqCst);
+        let list = scene.call(caller(), ListBuckets {}).await;
+        assert!(matches!(list, Err(StorageError::AccessDenied { .. })));
+        let head = HeadBucket {
+            bucket: BucketName::new("b").unwrap(),
+        };
+        let head = scene.call(caller(), head).await;
+        assert!(matches!(head, Err(StorageError::AccessDenied { .. })));
+        let again = scene
+            .call(caller(), session(None, time::Duration::HOUR))
+            .await;
+        assert!(matches!(again, Err(StorageError::AccessDenied { .. })));
+        assert_eq!(scene.calls.load(Ordering::SeqCst), calls, "nothing went on");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_in_time_and_with_its_issuer() {
+    let scene = Scene::new();
+    let long = issued(&scene, session(None, time::Duration::HOUR)).await;
+    let over = issued(&scene, session(None, time::Duration::ZERO)).await;
+    let ask = async |issued: &SessionIssued| {
+        scene
+            .call(get(&temporary(issued), "/b/k"), get_object())
+            .await
+    };
+    assert!(matches!(ask(&over).await, Err(StorageError::ExpiredToken)));
+    reached(ask(&long).await);
+    let ending = Entitlement {
+        expires_at: Some(NOW + time::Duration::MINUTE),
+        ..Entitlement::default()
+    };
+    entitle(&scene, &ending);
+    let short = issued(&scene, session(None, time::Duration::HOUR)).await;
+    assert_eq!(
+        short.expires_at,
+        NOW + time::Duration::MINUTE,
+        "not longer than its issuer"
+    );
+    reached(ask(&long).await);
+    entitle(
+        &scene,
+        &Entitlement {
+            expires_at: Some(NOW),
+            ..Entitlement::default()
+        },
+    );
+    assert!(matches!(ask(&long).await, Err(StorageError::ExpiredToken)));
+    for keys in [vec![], vec![key("writer", "rotated", Rights::All)]] {
+        let store = CredentialStore::new(keys, []);
+        scene.credentials.store(Arc::new(store));
+        assert!(matches!(ask(&long).await, Err(StorageError::InvalidToken)));
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_not_both_halves_and_the_token_stays_out() {
+    let scene = Scene::new();
+    let (one, other) = (
+        issued(&scene, session(None, time::Duration::HOUR)).await,
+        issued(&scene, session(None, time::Duration::HOUR)).await,
+    );
+    let ask = async |signing: Signing<'_>| scene.call(get(&signing, "/b/k"), get_object()).await;
+    let without = Signing {
+        token: None,
+        ..temporary(&one)
+    };
+    assert!(matches!(
+        ask(without).await,
+        Err(StorageError::InvalidAccessKeyId { .. })
+    ));
+    let changed = format!("{}A", one.token.expose());
+    for token in [other.token.expose(), "", "x", &changed] {
+        let wrong = Signing {
+            token: Some(token),
+            ..temporary(&one)
+        };
+        let denied = ask(wrong).await;
+        // An empty token is none.
+        let is_right = match token {
+            "" => matches!(denied, Err(StorageError::InvalidAccessKeyId { .. })),
+            _ => matches!(denied, Err(StorageError::InvalidToken)),
+        };
+        assert!(is_right, "{denied:?}");
+    }
+    let long_term = Signing {
+        token: Some(one.token.expose()),
+        ..Signing::default()
+    };
+    assert!(matches!(
+        ask(long_term).await,
+        Err(StorageError::InvalidToken)
+    ));
+    let guessed = Signing {
+        secret: SECRET,
+        ..temporary(&one)
+    };
+    assert!(matches!(
+        ask(guessed).await,
+        Err(StorageError::SignatureDoesNotMatch(_))
+    ));
+    let stranger = scene
+        .call(Credentials::Anonymous, session(None, time::Duration::HOUR))
+        .await;
+    assert!(matches!(stranger, Err(StorageError::AccessDenied { .. })));
+    let user = scene.call(ann(), session(None, time::Duration::HOUR)).await;
+    assert!(matches!(user, Err(StorageError::AccessDenied { .. })));
+    assert_eq!(scene.calls.load(Ordering::SeqCst), 0);
 }
 
 // === who does not ===

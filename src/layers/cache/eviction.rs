@@ -51,6 +51,7 @@ impl Effects {
             | AnyOperation::ListUploads(_)
             | AnyOperation::DescribeObject(_)
             | AnyOperation::Identify(_)
+            | AnyOperation::IssueSession(_)
             | AnyOperation::Announce(_)
             | AnyOperation::GetTags(_) => None,
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use url::Url;
 
-use crate::storage::{Secret, StorageError};
+use crate::storage::{Secret, SecretId, StorageError};
 
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,7 +30,10 @@ pub struct CasAccess {
 
 /// Hands out [`CasAccess`] for one bucket: from a cache, or freshly from the Hub.
 #[derive(Clone)]
-pub struct AccessSource(Arc<Fetch>);
+pub struct AccessSource {
+    reader: SecretId,
+    fetch: Arc<Fetch>,
+}
 
 /// The second argument is the access that the CAS refused: the answer must be another one.
 type Fetch = dyn Fn(Scope, Option<CasAccess>) -> BoxFuture<'static, Result<CasAccess, StorageError>>
@@ -38,24 +41,34 @@ type Fetch = dyn Fn(Scope, Option<CasAccess>) -> BoxFuture<'static, Result<CasAc
     + Sync;
 
 impl AccessSource {
-    /// Wraps the function that fetches access.
+    /// Wraps the function that fetches access for whoever `reader` tells apart from others: what is learnt with this
+    /// access is not shown to those with another one.
     pub fn new(
+        reader: SecretId,
         fetch: impl Fn(Scope, Option<CasAccess>) -> BoxFuture<'static, Result<CasAccess, StorageError>>
         + Send
         + Sync
         + 'static,
     ) -> Self {
-        Self(Arc::new(fetch))
+        Self {
+            reader,
+            fetch: Arc::new(fetch),
+        }
     }
 
     /// Returns access that is believed to be valid.
     pub async fn get(&self, scope: Scope) -> Result<CasAccess, StorageError> {
-        (self.0)(scope, None).await
+        (self.fetch)(scope, None).await
     }
 
     /// Returns new access after the CAS has refused `stale` with 401 or 403. Call it once per request, not in a loop.
     pub async fn refresh(&self, scope: Scope, stale: CasAccess) -> Result<CasAccess, StorageError> {
-        (self.0)(scope, Some(stale)).await
+        (self.fetch)(scope, Some(stale)).await
+    }
+
+    /// Returns what tells those apart who have access.
+    pub fn reader(&self) -> SecretId {
+        self.reader
     }
 }
 

@@ -17,7 +17,7 @@ use crate::provider::cas::error::{from_status, from_transport, malformed};
 use crate::provider::cas::plan::{Plan, Route};
 use crate::provider::cas::wire::{ReconstructionV1, ReconstructionV2};
 use crate::provider::http::{CallName, Destinations, unexpected_json};
-use crate::storage::{ContentHash, ResolvedRange, StorageError};
+use crate::storage::{ContentHash, ResolvedRange, SecretId, StorageError};
 use crate::telemetry::{CacheName, CacheResult, Metrics, Upstream};
 
 /// The call in words, for metrics and errors.
@@ -25,9 +25,11 @@ const CALL: &str = "reconstruction";
 /// Most bytes of an answer: a window of 16 MiB in the smallest chunks, each in a xorb of its own, takes about 2 MiB.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-/// A span of a file.
+/// A span of a file, as somebody reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct SpanKey {
+    /// The token that the plan was, or will be, asked for with.
+    pub(super) reader: SecretId,
     /// The file.
     pub(super) file: ContentHash,
     /// The span.
@@ -40,7 +42,8 @@ pub(super) struct SpanKey {
 /// - Terms are kept for the life of the reconstruction cache, addresses only for as long as they are valid, apart from
 ///   each other: content that is in the xorb cache needs no address.
 /// - Callers that miss at the same time share one call.
-/// - Keys are content hashes: whoever knows one was told by the Hub, so plans are shared between tenants.
+/// - A plan counts for the token alone that it was asked for with. So whatever is cached by content, chunks before all, is
+///   only reached by those whose own token was given a plan for it.
 #[derive(Debug)]
 pub(super) struct Planner {
     api: ClientWithMiddleware,
@@ -202,7 +205,7 @@ impl Call {
         access: &CasAccess,
         version: &str,
     ) -> Result<reqwest::Response, StorageError> {
-        let SpanKey { file, span } = self.key;
+        let SpanKey { file, span, .. } = self.key;
         let base = access.url.as_str().trim_end_matches('/');
         let request = self
             .api

@@ -118,8 +118,13 @@ impl FakeCas {
 
     /// Access with a token of the first generation; a renewal brings the current one.
     pub(super) fn access(&self) -> AccessSource {
+        self.access_of("")
+    }
+
+    /// The same for another reader.
+    pub(super) fn access_of(&self, reader: &str) -> AccessSource {
         let fake = self.clone();
-        AccessSource::new(move |_, stale| {
+        AccessSource::new(Secret::new(reader).id(), move |_, stale| {
             let fake = fake.clone();
             Box::pin(async move {
                 let mut token = "t0".to_owned();

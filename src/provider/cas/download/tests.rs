@@ -12,11 +12,12 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::Semaphore;
 use xet_core_structures::xorb_object::CompressionScheme;
 
+use crate::provider::cas::access::{AccessSource, CasAccess};
 use crate::provider::cas::client::{CasClient, CasConfig};
 use crate::provider::cas::download::FileRef;
 use crate::provider::cas::download::fake_cas::{FRAME_BYTES, FakeCas};
 use crate::provider::http::HttpConfig;
-use crate::storage::{ResolvedRange, StorageError};
+use crate::storage::{ResolvedRange, Secret, StorageError};
 use crate::telemetry::Metrics;
 
 const KIB: usize = 1 << 10;
@@ -140,6 +141,38 @@ async fn a_cold_small_read_makes_two_calls_and_a_warm_one_none() {
     assert!(metrics.contains(r#"cache_requests_total{cache="xorb",result="miss"} 1"#));
     assert!(metrics.contains(r#"cache_requests_total{cache="reconstruction",result="hit"} 2"#));
     assert!(metrics.contains(r#"upstream_received_bytes_total{target="xorb"}"#));
+}
+
+#[tokio::test]
+async fn a_plan_counts_for_the_reader_alone_that_asked_for_it() {
+    let fake = FakeCas::start().await;
+    let cas = client(|_| ());
+    let (file, content) = stored(&fake, 4);
+    assert_eq!(read(&cas, &fake, file, None).await.unwrap(), content);
+    for _ in 0..2 {
+        let body = cas.open(&fake.access_of("other"), file, None).await;
+        let bytes = body.unwrap().collect(1 << 30).await.unwrap();
+        assert_eq!(bytes, content);
+        let asked = fake.asked();
+        assert_eq!(
+            (asked.v2_calls, asked.xorb_calls),
+            (2, 1),
+            "below its own plan, the bytes are shared"
+        );
+    }
+    // A reader who gets no plan gets no byte either, whatever is in memory.
+    fake.lock().token = "t9".into();
+    let refusing = AccessSource::new(Secret::new("spy").id(), {
+        let url = fake.url.clone();
+        move |_, _| {
+            let access = CasAccess {
+                url: url.clone(),
+                token: Secret::new("wrong"),
+            };
+            future::ready(Ok(access)).boxed()
+        }
+    });
+    assert!(cas.open(&refusing, file, None).await.is_err());
 }
 
 #[tokio::test]

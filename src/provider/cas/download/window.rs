@@ -128,6 +128,7 @@ impl Window {
     async fn pass(&mut self) -> Result<(), Fault> {
         let request = self.request.clone();
         let key = SpanKey {
+            reader: request.access.reader(),
             file: request.file,
             span: self.delivery.rest(),
         };

@@ -64,6 +64,7 @@ impl CasClient {
         span: ResolvedRange,
     ) -> Result<Arc<Plan>, StorageError> {
         let key = SpanKey {
+            reader: source.access.reader(),
             file: source.file.hash,
             span,
         };

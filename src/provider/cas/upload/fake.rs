@@ -71,7 +71,7 @@ impl Fake {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let access = AccessSource::new(move |_, stale: Option<CasAccess>| {
+        let access = AccessSource::new(Secret::new("").id(), move |_, stale: Option<CasAccess>| {
             let token = if stale.is_some() { "fresh" } else { "cached" };
             let access = CasAccess {
                 url: url.parse().unwrap(),

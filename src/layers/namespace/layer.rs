@@ -1,74 +1,21 @@
-//! Namespace: from who is calling to whose buckets they see, and with which Hub token.
+//! The layer and its service.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arc_swap::ArcSwapOption;
-use futures::future::{Either, Ready, ready};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either, Ready, ready};
 use tower::{Layer, Service};
 use tracing::Span;
 
-use crate::storage::{
-    AnyOutput, Namespace, Principal, Secret, StorageError, StorageRequest, StorageService, Tenant,
-};
+use crate::layers::namespace::Tenancy;
+use crate::storage::{AnyOutput, Principal, StorageError, StorageRequest, StorageService, Tenant};
 use crate::telemetry::{Metrics, RefusedBy};
-
-/// What the tenants of this gateway share.
-#[derive(Debug, Clone)]
-pub struct Scope {
-    /// The namespace whose buckets appear under their bare names.
-    pub namespace: Namespace,
-    /// Further namespaces, whose buckets are named `<namespace>.<bucket>`.
-    pub extra_namespaces: Arc<[Namespace]>,
-    /// The Hub token of all upstream calls.
-    pub hub_token: Secret,
-}
-
-/// The scope as far as it is known. Clones share it.
-///
-/// It is empty until the namespace is known: from the configuration at once, or from the Hub's `whoami`, which may take
-/// a while if the Hub cannot be reached at start.
-#[derive(Debug, Clone, Default)]
-pub struct Tenancy(Arc<ArcSwapOption<Scope>>);
-
-impl Tenancy {
-    /// Returns a tenancy whose scope is not known yet.
-    pub fn unresolved() -> Self {
-        Self::default()
-    }
-
-    /// Sets the scope, for requests from now on.
-    pub fn resolve(&self, scope: Scope) {
-        self.0.store(Some(Arc::new(scope)));
-    }
-
-    /// Reports whether the scope is known.
-    pub fn is_resolved(&self) -> bool {
-        self.0.load().is_some()
-    }
-
-    fn tenant(&self, principal: &Principal) -> Result<Tenant, StorageError> {
-        let scope = self.0.load();
-        let Some(scope) = &*scope else {
-            return Err(StorageError::Unavailable {
-                service: "hub",
-                reason: "the namespace is not known yet".into(),
-                is_safe_to_retry: false,
-            });
-        };
-        Ok(Tenant {
-            principal: principal.clone(),
-            namespace: scope.namespace.clone(),
-            extra_namespaces: scope.extra_namespaces.clone(),
-            hub_token: scope.hub_token.on_behalf_of(&principal.id),
-        })
-    }
-}
 
 /// Turns a [`Principal`] into a [`Tenant`].
 ///
 /// # Behaviour
 /// - Until the namespace is known every request is answered with [`StorageError::Unavailable`] and reaches nothing below.
+///   Only a principal with a token of its own and no namespace waits for the Hub to be asked, and for that of its own token.
 /// - The request's span tells who the caller is, by key id or user name.
 #[derive(Debug, Clone)]
 pub struct NamespaceLayer {
@@ -106,40 +53,68 @@ pub struct Namespaced<S> {
     metrics: Metrics,
 }
 
+type Answer = Result<AnyOutput, StorageError>;
+
 impl<S: StorageService<Tenant>> Service<StorageRequest<Principal>> for Namespaced<S> {
     type Response = AnyOutput;
     type Error = StorageError;
-    type Future = Either<S::Future, Ready<Result<AnyOutput, StorageError>>>;
+    type Future = Either<S::Future, Either<BoxFuture<'static, Answer>, Ready<Answer>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StorageError>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: StorageRequest<Principal>) -> Self::Future {
-        match self.tenancy.tenant(&request.caller) {
-            Ok(tenant) => {
-                Span::current().record("caller", &*tenant.principal.id);
-                Either::Left(self.inner.call(request.with_caller(tenant)))
+        let found = self.tenancy.tenant(&request.caller);
+        let found = match found {
+            Ok(Some(tenant)) => Ok(tenant),
+            Ok(None) => {
+                let clone = self.clone();
+                let ready = std::mem::replace(self, clone);
+                return Either::Right(Either::Left(ready.find_and_call(request).boxed()));
             }
-            Err(error) => {
-                let protocol = request.context.protocol.name();
-                self.metrics
-                    .request_rejected(RefusedBy::Namespace, protocol);
-                Either::Right(ready(Err(error)))
-            }
+            Err(error) => Err(error),
+        };
+        match self.scoped(request, found) {
+            Ok(request) => Either::Left(self.inner.call(request)),
+            Err(error) => Either::Right(Either::Right(ready(Err(error)))),
         }
+    }
+}
+
+impl<S: StorageService<Tenant>> Namespaced<S> {
+    async fn find_and_call(mut self, request: StorageRequest<Principal>) -> Answer {
+        let found = self.tenancy.find_tenant(&request.caller).await;
+        let request = self.scoped(request, found)?;
+        self.inner.call(request).await
+    }
+
+    /// Replaces the principal by the tenant that it is, or counts that this is not known.
+    fn scoped(
+        &self,
+        request: StorageRequest<Principal>,
+        found: Result<Tenant, StorageError>,
+    ) -> Result<StorageRequest<Tenant>, StorageError> {
+        let tenant = found.inspect_err(|_| {
+            let protocol = request.context.protocol.name();
+            self.metrics
+                .request_rejected(RefusedBy::Namespace, protocol);
+        })?;
+        Span::current().record("caller", &*tenant.principal.id);
+        Ok(request.with_caller(tenant))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use tower::{ServiceExt, service_fn};
 
     use super::*;
+    use crate::layers::namespace::Scope;
     use crate::layers::testing::{Script, head, principal, request};
-    use crate::storage::ObjectFound;
+    use crate::storage::{Entitlement, Home, Namespace, ObjectFound, Secret};
 
     fn scope(namespace: &str) -> Scope {
         Scope {
@@ -192,5 +167,29 @@ mod tests {
         assert_eq!(tenant.namespace.as_str(), "org");
         assert_eq!(tenant.hub_token, Secret::new("hf_1"));
         assert_eq!(tenant.principal, principal());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_the_hub_refuses_stops_its_own_callers_only() {
+        let ask = |_| async { Err(StorageError::denied("no")) }.boxed();
+        let (script, tenancy) = (Script::new(), Tenancy::asking(Arc::new(ask)));
+        tenancy.resolve(scope("org"));
+        let service = NamespaceLayer::new(tenancy, &Metrics::new()).layer(script.clone());
+        let home = Home {
+            hub_token: Some(Secret::new("hf_refused")),
+            namespace: None,
+        };
+        let refused = Principal {
+            entitlement: Entitlement {
+                home,
+                ..Entitlement::default()
+            },
+            ..principal()
+        };
+        let answer = service.clone().oneshot(request(refused, head("k"))).await;
+        assert_eq!(answer.unwrap_err().outcome(), "unavailable");
+        assert_eq!(script.calls(), 0);
+        let other = service.oneshot(request(principal(), head("k")));
+        assert!(other.await.is_ok());
     }
 }
