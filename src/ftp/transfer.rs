@@ -29,11 +29,11 @@ use crate::storage::StorageError;
 use crate::telemetry::Metrics;
 
 /// How much is read at once, in bytes.
-const BUFFER_BYTES: usize = 256 << 10;
+const BUFFER_BYTES: usize = 512 << 10;
 
 /// Room below which a read gets a new buffer. Until then short reads share one, so that what waits for the CAS pins no more
-/// memory than it fills.
-const SHORTEST_READ_BYTES: usize = 32 << 10;
+/// than twice the memory that it fills.
+const SHORTEST_READ_BYTES: usize = BUFFER_BYTES / 2;
 
 /// How much of a listing is passed on at once, in bytes.
 const LISTING_BUFFER_BYTES: usize = 64 << 10;

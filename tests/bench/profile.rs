@@ -13,7 +13,7 @@ use crate::stand::{MIB, Stand};
 const TOP: usize = 10;
 const COUNT: usize = 16;
 
-/// Profiles PUTs and cold GETs of 64 MiB and prints the functions at the top. Without `perf` it says so and does nothing.
+/// Profiles writes and cold reads of 64 MiB and prints the functions at the top. Without `perf` it says so and does nothing.
 pub(crate) fn run() -> Result<()> {
     if Command::new("perf").arg("--version").output().is_err() {
         eprintln!("  SKIP: perf is not here (Debian package linux-perf)");
@@ -25,9 +25,11 @@ pub(crate) fn run() -> Result<()> {
         ("PUT, unsigned", Via::S3, Action::Put),
         ("PUT, signed", Via::S3Signed, Action::Put),
         ("GET", Via::S3, Action::Get),
+        ("FTP STOR", Via::Ftp, Action::Put),
+        ("FTP RETR", Via::Ftp, Action::Get),
     ] {
         let file = directory.path().join("perf.data");
-        let keys = format!("{}-{{n}}", if via == Via::S3 { "plain" } else { "signed" });
+        let keys = format!("{via:?}-{{n}}");
         let job = stand.job(via, action, &keys, COUNT, 1, 64 * MIB)?;
         let mut perf = record(stand.gateway.id(), &file)?;
         let ran = stand.run(&job);
