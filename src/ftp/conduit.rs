@@ -15,7 +15,7 @@ use crate::ftp::error::Failure;
 use crate::storage::{ByteStream, StorageError};
 
 /// Frames that wait for the backend. Together with the one that the session holds, they are all that is in between.
-const WAITING_FRAMES: usize = 2;
+const WAITING_FRAMES: usize = 1;
 
 /// What a session and its backend share for the transfer that runs: one for every engine. A cheap clone.
 #[derive(Debug, Clone, Default)]

@@ -29,7 +29,7 @@ use crate::storage::StorageError;
 use crate::telemetry::Metrics;
 
 /// How much is read at once, in bytes.
-const BUFFER_BYTES: usize = 512 << 10;
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Room below which a read gets a new buffer. Until then short reads share one, so that what waits for the CAS pins no more
 /// than twice the memory that it fills.

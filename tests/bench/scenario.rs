@@ -259,6 +259,9 @@ fn multipart() -> Result<()> {
     Ok(())
 }
 
+/// Rates of single transfers vary more than the ways differ.
+const FTP_ROUNDS: usize = 7;
+
 /// 512 MiB by FTP and by S3, up and down, the xorb cache off.
 fn ftp_beside_s3() -> Result<()> {
     let mut stand = Stand::start(false, &[("HUGBUCKET_XORB_CACHE_MAX_BYTES", "0")])?;
@@ -269,7 +272,7 @@ fn ftp_beside_s3() -> Result<()> {
         ("FTP RETR", Via::Ftp, Action::Get),
     ];
     let mut runs: BTreeMap<usize, Vec<(f64, f64, f64)>> = BTreeMap::new();
-    for round in 0..3 {
+    for round in 0..FTP_ROUNDS {
         for (n, (_, via, action)) in ways.iter().enumerate() {
             // Each way reads what it wrote itself.
             let keys = format!("{}-{round}", if *via == Via::Ftp { "ftp" } else { "s3" });
