@@ -36,7 +36,7 @@ const STRANGERS: &[(&str, &str)] = &[
 ];
 
 /// Modules that may import everything.
-const ROOTS: &[&str] = &["app", "main", "lib", "fuzzing"];
+const ROOTS: &[&str] = &["app", "main", "lib", "fuzzing", "micro"];
 
 /// Fuzz targets lie beside the code that they are about, in files of this name, and take their inputs apart with this module. They
 /// are no part of the program.
