@@ -126,6 +126,12 @@ impl Rights {
                 touch.action == Action::List && !(everywhere.is_empty() && grants.is_empty())
             }
             (Some(bucket), Extent::Bucket) if touch.action == Action::List => self.see(bucket),
+            // Objects that are not named yet: whether they are the right ones is judged once they are.
+            (Some(bucket), Extent::Bucket) if touch.action == Action::Delete => {
+                grants.iter().any(|grant| {
+                    grant.actions.contain(Action::Delete) && grant.bucket.matches(bucket.as_str())
+                })
+            }
             (Some(bucket), _) => grants.iter().any(|grant| {
                 grant.actions.contain(touch.action)
                     && grant.bucket.matches(bucket.as_str())
@@ -335,6 +341,16 @@ mod tests {
             assert_eq!(Actions::from_iter([action]).change(), !is_read);
             assert!(!Actions::default().contain(action));
         }
+    }
+
+    #[test]
+    fn deletions_that_are_not_named_yet_need_the_right_somewhere_in_the_bucket() {
+        let rights = granted(&[], &[("data-*", "in/", &[Action::Delete])]);
+        let may = |rights, bucket| may(rights, Action::Delete, bucket, "", Extent::Bucket);
+        let (data, other) = (bucket("data-1"), bucket("other"));
+        assert!(may(&rights, &data));
+        assert!(!may(&rights, &other));
+        assert!(!may(&Rights::ReadOnly, &data));
     }
 
     #[test]

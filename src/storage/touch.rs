@@ -71,6 +71,10 @@ impl AnyOperation {
             | Self::PutTags(_)
             | Self::DeleteTags(_) => own(A::Write),
             Self::DeleteObject(_) => own(A::Delete),
+            // Announced: which objects it will be is not known yet.
+            Self::DeleteObjects(delete) if delete.deletions.is_empty() => {
+                touch(A::Delete, "", Extent::Bucket)
+            }
             Self::DeleteObjects(delete) => {
                 let keys = delete
                     .deletions
@@ -152,5 +156,17 @@ mod tests {
         let names: Vec<_> = touches.iter().map(|touch| touch.name).collect();
         assert_eq!(names, ["a", "c"]);
         assert!(touches.iter().all(|touch| touch.action == Action::Delete));
+        let AnyOperation::DeleteObjects(mut delete) = delete else {
+            unreachable!()
+        };
+        delete.deletions.clear();
+        let unnamed = AnyOperation::from(delete);
+        let [touch] = unnamed.touches()[..] else {
+            panic!("a deletion of objects that are not named yet touches their bucket");
+        };
+        assert_eq!(
+            (touch.action, touch.extent),
+            (Action::Delete, Extent::Bucket)
+        );
     }
 }
