@@ -545,3 +545,52 @@ async fn grants_are_all_that_a_tenant_may_do() {
         "nothing went on to the Hub"
     );
 }
+
+/// Runs `hugbucket credentials` on the file, and returns what it shows.
+fn command(tenants: &Tenants, arguments: &[&str]) -> String {
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_hugbucket"))
+        .env_clear()
+        .arg("--config")
+        .arg(&tenants.file)
+        .arg("credentials")
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_gateway_follows_the_credentials_command() {
+    let tenants = Tenants::start(&format!("# By hand.\n{}", credential("old", "")), &[]).await;
+    let shown = command(
+        &tenants,
+        &["add", "s3", "--id", "new", "--rights", "read,list"],
+    );
+    let secret = shown
+        .lines()
+        .nth(1)
+        .and_then(|line| line.split_once('='))
+        .unwrap()
+        .1;
+    let new = tenants.stand.gateway.s3_as("new", secret, None);
+    settle(&new, true).await;
+    let write = new.put_object().bucket(BUCKET).key("k");
+    assert_eq!(
+        refusal!(write.body(b"x".to_vec().into())),
+        denied("AccessDenied")
+    );
+    let listed = command(&tenants, &["list"]);
+    assert!(
+        listed.contains("new") && !listed.contains(secret),
+        "{listed}"
+    );
+    command(&tenants, &["revoke", "new"]);
+    settle(&new, false).await;
+    settle(&tenants.client("old"), true).await;
+    let text = std::fs::read_to_string(&tenants.file).unwrap();
+    assert!(
+        text.starts_with("# By hand.\n") && !text.contains(secret),
+        "{text}"
+    );
+}
